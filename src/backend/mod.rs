@@ -1,0 +1,61 @@
+//! Where objects are kept.
+//!
+//! A [`Backend`] offers seven operations. After any of them returns `Ok` the effect is durable: a crash, also of the whole
+//! machine, does not undo it.
+
+use std::future::Future;
+use std::ops::Range;
+use std::pin::Pin;
+
+use bytes::Bytes;
+
+use crate::error::Result;
+use crate::format::{ObjectPath, Sealed};
+
+/// The future of a backend operation.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
+
+/// What an object store knows about an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ObjectStat {
+    /// Its length.
+    pub size_bytes: u64,
+    /// When it was last written, by the store's clock: milliseconds since 1970.
+    pub modified_ms: i64,
+}
+
+/// Whether [`Backend::put_new`] created the object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PutNew {
+    /// It did not exist and now holds the given bytes.
+    Created,
+    /// Something was there already; nothing was changed.
+    Exists,
+}
+
+/// A store of objects under one prefix. Errors name the object by its path.
+pub trait Backend: Send + Sync {
+    /// Where this is, as shown to people; no credentials.
+    fn location(&self) -> String;
+
+    /// Stores an object under a name that nobody else uses. Readers see all of it or nothing.
+    fn put<'a>(&'a self, path: &'a ObjectPath, body: Sealed) -> Answer<'a, ()>;
+
+    /// Stores a small control object unless something is there: of several racing callers exactly one gets `Created`.
+    fn put_new<'a>(&'a self, path: &'a ObjectPath, body: Sealed) -> Answer<'a, PutNew>;
+
+    /// Overwrites atomically: readers see the old object or the new one.
+    fn replace<'a>(&'a self, path: &'a ObjectPath, body: Sealed) -> Answer<'a, ()>;
+
+    /// The object's bytes, or those of a range of it (an error when the object is shorter).
+    fn get<'a>(&'a self, path: &'a ObjectPath, range: Option<Range<u64>>) -> Answer<'a, Bytes>;
+
+    /// Every object below `prefix` (a folder such as `packs/` or `sessions/`, or empty for all), in path order.
+    fn list<'a>(&'a self, prefix: &'a str) -> Answer<'a, Vec<(ObjectPath, ObjectStat)>>;
+
+    /// What is known of the object; `None` when it does not exist.
+    fn stat<'a>(&'a self, path: &'a ObjectPath) -> Answer<'a, Option<ObjectStat>>;
+
+    /// Removes the object; removing what is not there is no error.
+    fn delete<'a>(&'a self, path: &'a ObjectPath) -> Answer<'a, ()>;
+}

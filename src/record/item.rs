@@ -1,0 +1,1 @@
+//! Items: any key with any value, stored as they are.

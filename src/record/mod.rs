@@ -1,0 +1,52 @@
+//! Records: what the leaves of a tree hold, one module per kind.
+//!
+//! A record is a *row*: a key, ordered as bytes, and a value. The row is the canonical form, from which node ids are made;
+//! each kind brings a column codec that stores sorted rows in fewer bytes, and a summary that lets a walk skip subtrees.
+
+pub mod datom;
+mod item;
+mod rows;
+
+pub use item::Items;
+pub use rows::Rows;
+
+use crate::error::DecodeError;
+
+/// How one kind of record is stored in leaves.
+///
+/// `encode` and `decode` are inverse: `decode(encode(rows)) == rows` for every `rows` that came from this kind's key
+/// encoder. Both are deterministic. `decode` takes hostile bytes.
+pub trait RecordKind: Send + Sync {
+    /// The number of this kind in node headers and snapshots.
+    fn code(&self) -> u8;
+
+    /// Its name in snapshots, help and JSON, e.g. `datom`.
+    fn name(&self) -> &'static str;
+
+    /// Target size of a leaf, in bytes of rows.
+    fn leaf_target_bytes(&self) -> u32;
+
+    /// The column encoding of sorted rows.
+    fn encode(&self, rows: &Rows) -> Vec<u8>;
+
+    /// The rows of a column encoding.
+    fn decode(&self, columns: &[u8]) -> Result<Rows, DecodeError>;
+
+    /// What inner nodes say about a leaf with these rows; at most 64 bytes.
+    fn summarize(&self, rows: &Rows) -> Vec<u8>;
+
+    /// The summary of a subtree from its children's summaries.
+    fn merge(&self, summaries: &[&[u8]]) -> Result<Vec<u8>, DecodeError>;
+
+    /// Appends the ids of all blobs outside the tree that this row refers to.
+    fn references(&self, key: &[u8], value: &[u8], ids: &mut Vec<crate::id::BlobId>) -> Result<(), DecodeError>;
+}
+
+/// The kind with this number.
+pub fn kind(code: u8) -> Result<&'static dyn RecordKind, DecodeError> {
+    match code {
+        1 => Ok(&datom::Datoms),
+        2 => Ok(&Items),
+        _ => Err(DecodeError::Invalid("record kind")),
+    }
+}
