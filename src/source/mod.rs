@@ -1,1 +1,3 @@
-//! (to be written)
+//! What is read, one folder per kind of source.
+
+pub mod datoms;

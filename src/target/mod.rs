@@ -1,1 +1,3 @@
-//! (to be written)
+//! Where data is restored to, one folder per kind of target.
+
+pub mod datoms;
