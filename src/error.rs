@@ -93,11 +93,7 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.object.is_empty() {
-            f.write_str(&self.message)
-        } else {
-            write!(f, "{}: {}", self.object, self.message)
-        }
+        if self.object.is_empty() { f.write_str(&self.message) } else { write!(f, "{}: {}", self.object, self.message) }
     }
 }
 
