@@ -1,1 +1,109 @@
-//! (to be written)
+//! A repository: unlocked, with everything above it a matter of blobs, trees and snapshots.
+//!
+//! [`Repository::open`] unlocks; [`Reader`] reads blobs and nodes and verifies every one; [`Writer`] is one session of
+//! a backup and follows the client's part of the protocol (`format-spec`, chapter write order). All methods but
+//! `create` and `open` block on the backend: call them where blocking is allowed, e.g. in
+//! [`tokio::task::spawn_blocking`]; the functions in [`crate::ops`] do so.
+
+mod cache;
+mod create;
+mod gc;
+mod keys;
+mod local_cache;
+pub mod machine;
+mod open;
+mod packer;
+mod random;
+mod reader;
+mod session;
+mod snapshots;
+mod store;
+mod writer;
+
+use std::path::PathBuf;
+use std::sync::{Arc, RwLock};
+
+pub use create::CreateOptions;
+pub use gc::GcRecords;
+pub use keys::{KeySlotInfo, Secret};
+pub use open::OpenOptions;
+pub use random::random;
+pub use reader::Reader;
+pub use session::{OpenSession, Session};
+pub use snapshots::{Listed, SnapshotList};
+pub use store::Store;
+pub use writer::{Commit, Writer, WriterOptions, WriterStatistics};
+
+use crate::crypto::{Keyring, Keys};
+use crate::format::Config;
+use crate::id::{KeySlotId, RepositoryId};
+use crate::index::Index;
+use crate::tree::TreeKeys;
+
+/// An unlocked repository. Clones share everything.
+#[derive(Clone)]
+pub struct Repository(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    config: Config,
+    keys: Arc<Keys>,
+    keyring: Keyring,
+    slot: KeySlotId,
+    tree_keys: TreeKeys,
+    /// Folder of this repository in the local cache.
+    cache: Option<PathBuf>,
+    index: RwLock<Index>,
+}
+
+impl Repository {
+    /// Its random id.
+    pub fn id(&self) -> RepositoryId {
+        self.0.config.id
+    }
+
+    /// What was fixed when it was created.
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    /// Where it is, as shown to people.
+    pub fn location(&self) -> String {
+        self.0.store.location()
+    }
+
+    /// Its objects.
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    /// Its keys.
+    pub fn keys(&self) -> &Arc<Keys> {
+        &self.0.keys
+    }
+
+    /// All epochs of its master key, for key slots.
+    pub fn keyring(&self) -> &Keyring {
+        &self.0.keyring
+    }
+
+    /// The key slot that opened it.
+    pub fn slot(&self) -> KeySlotId {
+        self.0.slot
+    }
+
+    /// The secrets that shape its trees.
+    pub fn tree_keys(&self) -> &TreeKeys {
+        &self.0.tree_keys
+    }
+
+    /// Folder of this repository in the local cache, if there is one.
+    pub fn cache(&self) -> Option<&PathBuf> {
+        self.0.cache.as_ref()
+    }
+
+    /// Which pack holds which blob, as far as it was loaded: see [`Repository::load_index`].
+    pub fn index(&self) -> &RwLock<Index> {
+        &self.0.index
+    }
+}

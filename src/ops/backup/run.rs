@@ -1,0 +1,240 @@
+//! One attempt at a backup, whatever the source: session, trees, snapshot.
+
+use std::time::Instant;
+
+use super::{BackupOptions, BackupSummary, Parent, Source, datoms};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::{NamedRoot, ObjectPath, Outcome, Snapshot, SourceDescription, Statistics, Status};
+use crate::id::SnapshotId;
+use crate::progress::{Event, Observer};
+use crate::repository::{Commit, Repository, Writer, WriterOptions, machine};
+use crate::tree::Root;
+
+/// Everything that a source needs to store what it reads.
+pub(super) struct Run<'a> {
+    pub(super) writer: Writer,
+    pub(super) options: &'a BackupOptions,
+    pub(super) observer: &'a dyn Observer,
+    pub(super) parent: Option<Snapshot>,
+    /// The snapshot as far as it is known before the source has been read.
+    draft: Snapshot,
+    started: Instant,
+    partial_at: Instant,
+    partial_bytes: u64,
+    partials: Vec<SnapshotId>,
+}
+
+/// What a source has stored.
+pub(super) struct Stored {
+    pub(super) roots: Vec<NamedRoot>,
+    pub(super) sources: Vec<SourceDescription>,
+    pub(super) properties: Vec<(String, String)>,
+    pub(super) skipped: Vec<(String, String)>,
+    pub(super) skipped_count: u64,
+    pub(super) notes: Vec<(String, u64)>,
+    pub(super) bytes_read: u64,
+    pub(super) records_new: u64,
+    pub(super) records_removed: u64,
+    pub(super) records_unmodified: u64,
+    pub(super) duplicates: u64,
+}
+
+pub(super) fn run(
+    repository: &Repository,
+    source: &Source,
+    options: &BackupOptions,
+    observer: &dyn Observer,
+) -> Result<BackupSummary> {
+    let started = Instant::now();
+    let requests_before = repository.store().counts();
+    let writer = repository
+        .writer(WriterOptions { compression_level: options.compression_level, class: options.class, dry_run: options.dry_run })?;
+    let draft = draft(&writer, source, options);
+    let parent = find_parent(&writer, options, &draft)?;
+    let mut run = Run {
+        writer,
+        options,
+        observer,
+        parent,
+        draft,
+        started,
+        partial_at: started,
+        partial_bytes: 0,
+        partials: Vec::new(),
+    };
+    run.draft.parent = run.parent.as_ref().map(|parent| parent.id);
+    run.draft.previous = run.previous_hash()?;
+    let stored = match source {
+        Source::Datoms(source) => datoms::store(&mut run, source)?,
+    };
+    run.finish(stored, &requests_before)
+}
+
+impl Run<'_> {
+    /// Publishes a partial snapshot when it is time; `roots` makes the roots of what is stored so far.
+    pub(super) fn maybe_partial(
+        &mut self,
+        roots: impl FnOnce(&mut Writer) -> Result<Vec<NamedRoot>>,
+    ) -> Result<()> {
+        let bytes = self.writer.statistics().bytes_stored - self.partial_bytes;
+        let due = self.partial_at.elapsed() >= self.options.partial_every || bytes >= self.options.partial_every_bytes;
+        if !due || self.options.dry_run {
+            return Ok(());
+        }
+        let mut snapshot = self.draft.clone();
+        snapshot.id = self.writer.id();
+        snapshot.status = Status::Partial;
+        snapshot.roots = roots(&mut self.writer)?;
+        snapshot.gc_checked = self.writer.gc_checked();
+        snapshot.statistics = self.statistics();
+        if let Commit::Done = self.writer.commit_partial(&snapshot)? {
+            self.observer.event(Event::Note(&format!("partial snapshot {} saved", snapshot.id.short())));
+            self.partials.push(snapshot.id);
+        }
+        self.partial_at = Instant::now();
+        self.partial_bytes = self.writer.statistics().bytes_stored;
+        Ok(())
+    }
+
+    fn finish(
+        mut self,
+        stored: Stored,
+        requests_before: &crate::backend::RequestCounts,
+    ) -> Result<BackupSummary> {
+        let unchanged = self.parent.as_ref().is_some_and(|parent| {
+            parent.status == Status::Complete && parent.roots == stored.roots && parent.properties == stored.properties
+        });
+        let mut statistics = self.statistics();
+        statistics.records_new = stored.records_new;
+        statistics.records_removed = stored.records_removed;
+        statistics.records_unmodified = stored.records_unmodified;
+        statistics.bytes_read = stored.bytes_read;
+        statistics.duplicates = stored.duplicates;
+        statistics.requests = self.writer.repository().store().counts().since(requests_before);
+        let mut snapshot = self.draft.clone();
+        snapshot.roots = stored.roots;
+        snapshot.sources = stored.sources;
+        snapshot.properties = stored.properties;
+        snapshot.skipped = stored.skipped;
+        snapshot.skipped_count = stored.skipped_count;
+        snapshot.statistics = statistics;
+        let committed = !(self.options.dry_run || unchanged && self.options.skip_if_unchanged);
+        if committed {
+            self.commit(&mut snapshot)?;
+        } else {
+            snapshot.id = self.writer.id();
+            self.writer.abandon()?;
+        }
+        Ok(BackupSummary { snapshot, committed, notes: stored.notes })
+    }
+
+    /// Commits, again with a new session where a pruner has closed the old one and nothing was lost by that.
+    fn commit(&mut self, snapshot: &mut Snapshot) -> Result<()> {
+        for _ in 0..super::ATTEMPTS {
+            if self.writer.must_check() {
+                super::super::mark::require_known(&mut self.writer, &snapshot.roots)?;
+            }
+            snapshot.id = self.writer.id();
+            snapshot.gc_checked = self.writer.gc_checked();
+            if let Commit::Done = self.writer.commit(snapshot)? {
+                for partial in self.superseded(snapshot) {
+                    self.writer.repository().forget(partial)?;
+                }
+                return Ok(());
+            }
+        }
+        Err(Error::new(ErrorKind::Busy, "session", "closed by a pruner each time it was about to commit"))
+    }
+
+    /// Partial snapshots of the same job: the complete one holds everything they do.
+    fn superseded(&self, complete: &Snapshot) -> Vec<SnapshotId> {
+        let earlier = self.writer.snapshots().live().into_iter().filter(|s| {
+            s.status == Status::Partial && s.host == complete.host && s.label == complete.label
+        });
+        self.partials.iter().copied().chain(earlier.map(|s| s.id)).collect()
+    }
+
+    fn statistics(&self) -> Statistics {
+        let written = self.writer.statistics();
+        Statistics {
+            blobs_added: written.blobs_added,
+            bytes_added: written.bytes_added,
+            bytes_stored: written.bytes_stored,
+            packs_written: written.packs_written,
+            duration_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            ..Statistics::default()
+        }
+    }
+
+    /// Hash of the newest snapshot object of this host and label, so that its disappearance would show.
+    fn previous_hash(&self) -> Result<Option<[u8; 32]>> {
+        let live = self.writer.snapshots().live();
+        let same = |s: &&&Snapshot| s.host == self.draft.host && s.label == self.draft.label;
+        let Some(previous) = live.iter().filter(same).next_back() else { return Ok(None) };
+        let bytes = self.writer.repository().store().find(&ObjectPath::snapshot(previous.id))?;
+        Ok(bytes.map(|bytes| *blake3::hash(&bytes).as_bytes()))
+    }
+}
+
+fn draft(writer: &Writer, source: &Source, options: &BackupOptions) -> Snapshot {
+    let mut tags = options.tags.clone();
+    tags.sort();
+    tags.dedup();
+    Snapshot {
+        id: writer.id(),
+        time_ms: options.time_ms.unwrap_or_else(machine::now_ms),
+        host: options.host.clone().unwrap_or_else(|| machine::Machine::this().host),
+        user: options.user.clone().unwrap_or_else(machine::user_name),
+        label: options.label.clone().unwrap_or_else(|| source.location()),
+        tags,
+        program: machine::program(),
+        sources: vec![SourceDescription {
+            location: source.location(),
+            options: Vec::new(),
+            consistency_point: String::new(),
+            atomic: false,
+        }],
+        status: Status::Complete,
+        roots: Vec::new(),
+        parent: None,
+        previous: None,
+        cursor: Vec::new(),
+        gc_checked: 0,
+        class: options.class,
+        skipped: Vec::new(),
+        skipped_count: 0,
+        statistics: Statistics::default(),
+        properties: Vec::new(),
+    }
+}
+
+fn find_parent(writer: &Writer, options: &BackupOptions, draft: &Snapshot) -> Result<Option<Snapshot>> {
+    match options.parent {
+        Parent::None => Ok(None),
+        Parent::Latest => {
+            let live = writer.snapshots().live();
+            Ok(live.into_iter().rfind(|s| s.host == draft.host && s.label == draft.label && s.status == Status::Complete).cloned())
+        }
+        Parent::Snapshot(id) => match writer.repository().outcome(id)? {
+            Some(Outcome::Committed(snapshot)) => Ok(Some(snapshot)),
+            _ => Err(Error::new(ErrorKind::NotFound, format!("snapshot {id}"), "no such snapshot to compare with")),
+        },
+    }
+}
+
+/// A tree's root under a name, as snapshots hold it.
+pub(super) fn named(name: &str, root: Root, digest: Vec<u8>) -> NamedRoot {
+    NamedRoot {
+        name: name.to_owned(),
+        kind: root.kind,
+        id: root.id,
+        level: root.level,
+        records: root.records,
+        row_bytes: root.row_bytes,
+        summary: root.summary,
+        digest,
+    }
+}
+
+/// How often time is looked at while records stream by.
+pub(super) const RECORDS_PER_TICK: u64 = 1 << 16;

@@ -1,0 +1,51 @@
+//! The records of condemned packs.
+
+use std::collections::HashSet;
+
+use super::Repository;
+use super::random::random;
+use crate::backend::PutNew;
+use crate::error::{Error, Result};
+use crate::format::{GcRecord, ObjectPath};
+use crate::id::PackId;
+
+/// All gc records as of one listing.
+#[derive(Clone, Debug, Default)]
+pub struct GcRecords {
+    /// The records, oldest first.
+    pub records: Vec<GcRecord>,
+    /// Number of the newest; 0 when there is none.
+    pub newest: u64,
+    /// Every pack that any of them condemns. A condemned pack is dead for ever.
+    pub condemned: HashSet<PackId>,
+}
+
+impl Repository {
+    /// Lists and reads every gc record.
+    pub fn gc_records(&self) -> Result<GcRecords> {
+        let mut all = GcRecords::default();
+        for (path, _) in self.store().list("gc/")? {
+            // One that was removed since the listing named only packs that are gone.
+            let Some(bytes) = self.store().find(&path)? else { continue };
+            let record = GcRecord::open(self.keys(), self.id(), &path, &bytes).map_err(|e| Error::damaged(&path, e))?;
+            all.newest = all.newest.max(record.n);
+            all.condemned.extend(&record.condemned);
+            all.records.push(record);
+        }
+        all.records.sort_by_key(|record| record.n);
+        Ok(all)
+    }
+
+    /// Number of the newest gc record; 0 when there is none.
+    pub fn newest_gc(&self) -> Result<u64> {
+        let listed = self.store().list("gc/")?;
+        Ok(listed.iter().filter_map(|(path, _)| path.name().parse().ok()).max().unwrap_or(0))
+    }
+
+    /// Publishes a gc record; `false` when another pruner took its number.
+    pub fn put_gc_record(&self, record: &GcRecord) -> Result<bool> {
+        let path = ObjectPath::gc(record.n);
+        let body = record.seal(self.keys(), self.id(), &path, &random());
+        Ok(self.store().put_new(&path, body)? == PutNew::Created)
+    }
+}

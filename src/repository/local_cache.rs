@@ -1,0 +1,75 @@
+//! Index objects from the backend or the local cache into memory.
+
+use std::collections::HashSet;
+use std::sync::PoisonError;
+
+use super::{GcRecords, Repository};
+use super::random::random;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::{IndexContent, ObjectPath};
+use crate::id::IndexId;
+
+/// How often a listing is repeated when an object of it is gone on reading.
+const LISTINGS: usize = 5;
+
+impl Repository {
+    /// Brings the index in memory in line with the backend: new objects are read (from the local cache where it has
+    /// them), removed ones dropped, condemned packs hidden.
+    pub fn load_index(&self, gc: &GcRecords) -> Result<()> {
+        for _ in 0..LISTINGS {
+            if self.try_load_index()? {
+                let condemned: Vec<_> = gc.condemned.iter().copied().collect();
+                self.index().write().unwrap_or_else(PoisonError::into_inner).condemn(&condemned);
+                return Ok(());
+            }
+        }
+        Err(Error::new(ErrorKind::Transient, "index", "changes faster than it can be read"))
+    }
+
+    /// Writes an index object and takes it into the index in memory.
+    pub fn put_index(&self, content: &IndexContent) -> Result<IndexId> {
+        let (id, body) = content.seal(self.keys(), &random());
+        self.store().put(&ObjectPath::index(level(content), id), body)?;
+        self.index().write().unwrap_or_else(PoisonError::into_inner).add_object(id, &content.packs)?;
+        Ok(id)
+    }
+
+    /// Every index object with its path.
+    pub fn list_index(&self) -> Result<Vec<(ObjectPath, IndexId)>> {
+        let listed = self.store().list("index/")?;
+        Ok(listed.into_iter().filter_map(|(path, _)| path.name().parse().ok().map(|id| (path, id))).collect())
+    }
+
+    /// Content of an index object.
+    pub fn read_index(&self, path: &ObjectPath, id: IndexId) -> Result<IndexContent> {
+        let bytes = self.store().get(path, None)?;
+        IndexContent::open(self.keys(), id, &bytes).map_err(|e| Error::damaged(path, e))
+    }
+
+    /// False when an object vanished between listing and reading.
+    fn try_load_index(&self) -> Result<bool> {
+        let listed = self.list_index()?;
+        let present: HashSet<IndexId> = listed.iter().map(|(_, id)| *id).collect();
+        let mut index = self.index().write().unwrap_or_else(PoisonError::into_inner);
+        let gone: Vec<IndexId> = index.known_objects().into_iter().filter(|id| !present.contains(id)).collect();
+        for (path, id) in listed {
+            if index.has_object(&id) || index.load_cached(id)? {
+                continue;
+            }
+            match self.read_index(&path, id) {
+                Ok(content) => index.add_object(id, &content.packs)?,
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        for id in gone {
+            index.remove_object(id);
+        }
+        Ok(true)
+    }
+}
+
+/// Fresh objects are on level 0, merged ones on level 1.
+fn level(content: &IndexContent) -> u8 {
+    u8::from(!content.replaces.is_empty())
+}

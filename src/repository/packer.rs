@@ -1,0 +1,148 @@
+//! Frames into packs, packs to the backend, their directories into index objects.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinHandle;
+
+use super::Repository;
+use super::random::random;
+use crate::error::Result;
+use crate::format::{
+    BlobKind, FinishedPack, IndexContent, IndexedPack, ObjectPath, PackBuilder, RetentionClass, SealedFrame,
+};
+use crate::id::BlobId;
+
+/// Size at which a pack of chunks is finished.
+const DATA_PACK_BYTES: usize = 32 << 20;
+/// Size at which a pack of nodes is finished: they are read at random, and several are in memory at once.
+const NODE_PACK_BYTES: usize = 16 << 20;
+/// Packs that may be on their way to the backend at once.
+const UPLOADS: usize = 2;
+/// An index object is written when this much was stored since the last one ...
+const INDEX_EVERY_BYTES: u64 = 256 << 20;
+/// ... or this long ago.
+const INDEX_EVERY: Duration = Duration::from_secs(60);
+
+/// Collects frames into open packs. Chunks go to one of two open packs at random, so that neither lengths nor order of
+/// the blobs of one file show in the packs; nodes have packs of their own.
+pub(super) struct Packer {
+    repository: Repository,
+    in_flight: std::sync::Arc<Mutex<HashSet<BlobId>>>,
+    class: RetentionClass,
+    data: [PackBuilder; 2],
+    nodes: PackBuilder,
+    uploads: VecDeque<Upload>,
+    /// Uploaded and not yet in an index object.
+    unindexed: Vec<IndexedPack>,
+    unindexed_bytes: u64,
+    indexed_at: Instant,
+    /// Every pack this session has written.
+    pub(super) written: Vec<crate::id::PackId>,
+    pub(super) stored_bytes: u64,
+}
+
+struct Upload {
+    pack: IndexedPack,
+    request: JoinHandle<Result<()>>,
+}
+
+impl Packer {
+    pub(super) fn new(
+        repository: Repository,
+        in_flight: std::sync::Arc<Mutex<HashSet<BlobId>>>,
+        class: RetentionClass,
+    ) -> Self {
+        Self {
+            repository,
+            in_flight,
+            class,
+            data: [PackBuilder::new(BlobKind::Chunk, class), PackBuilder::new(BlobKind::Chunk, class)],
+            nodes: PackBuilder::new(BlobKind::Node, class),
+            uploads: VecDeque::new(),
+            unindexed: Vec::new(),
+            unindexed_bytes: 0,
+            indexed_at: Instant::now(),
+            written: Vec::new(),
+            stored_bytes: 0,
+        }
+    }
+
+    /// Takes a sealed frame; may wait for an upload.
+    pub(super) fn add(&mut self, kind: BlobKind, frame: SealedFrame) -> Result<()> {
+        let (pack, limit) = match kind {
+            BlobKind::Chunk => {
+                let [coin] = random();
+                (&mut self.data[usize::from(coin & 1)], DATA_PACK_BYTES)
+            }
+            BlobKind::Node => (&mut self.nodes, NODE_PACK_BYTES),
+        };
+        pack.add(frame);
+        if pack.len() >= limit {
+            let full = std::mem::replace(pack, PackBuilder::new(kind, self.class));
+            self.upload(full)?;
+            if self.unindexed_bytes >= INDEX_EVERY_BYTES || self.indexed_at.elapsed() >= INDEX_EVERY {
+                self.write_index()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Finishes every open pack, waits until all are durable, then writes what is not yet indexed to an index object.
+    pub(super) fn flush(&mut self) -> Result<()> {
+        let open = [
+            std::mem::replace(&mut self.data[0], PackBuilder::new(BlobKind::Chunk, self.class)),
+            std::mem::replace(&mut self.data[1], PackBuilder::new(BlobKind::Chunk, self.class)),
+            std::mem::replace(&mut self.nodes, PackBuilder::new(BlobKind::Node, self.class)),
+        ];
+        for pack in open {
+            if !pack.is_empty() {
+                self.upload(pack)?;
+            }
+        }
+        while !self.uploads.is_empty() {
+            self.wait_for_oldest()?;
+        }
+        self.write_index()
+    }
+
+    fn upload(&mut self, pack: PackBuilder) -> Result<()> {
+        while self.uploads.len() >= UPLOADS {
+            self.wait_for_oldest()?;
+        }
+        let FinishedPack { id, body, directory, size_bytes } = pack.finish(self.repository.keys(), &random());
+        let request = self.repository.store().start_put(ObjectPath::pack(id), body);
+        self.uploads.push_back(Upload { pack: IndexedPack { id, size_bytes, directory }, request });
+        Ok(())
+    }
+
+    fn wait_for_oldest(&mut self) -> Result<()> {
+        let Some(Upload { pack, request }) = self.uploads.pop_front() else { return Ok(()) };
+        self.repository.store().wait(request)?;
+        let ids: Vec<BlobId> = pack.directory.frames.iter().flat_map(|f| f.blobs.iter().map(|b| b.id)).collect();
+        self.repository.index().write().unwrap_or_else(PoisonError::into_inner).add_pending(pack.clone())?;
+        let mut in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
+        for id in &ids {
+            in_flight.remove(id);
+        }
+        drop(in_flight);
+        self.written.push(pack.id);
+        self.stored_bytes += pack.size_bytes;
+        self.unindexed_bytes += pack.size_bytes;
+        self.unindexed.push(pack);
+        Ok(())
+    }
+
+    /// Packs first, then the index object that lists them: whoever sees it can read everything in it.
+    fn write_index(&mut self) -> Result<()> {
+        self.indexed_at = Instant::now();
+        if self.unindexed.is_empty() {
+            return Ok(());
+        }
+        let packs = std::mem::take(&mut self.unindexed);
+        self.unindexed_bytes = 0;
+        self.repository.put_index(&IndexContent { packs, replaces: Vec::new() })?;
+        Ok(())
+    }
+}

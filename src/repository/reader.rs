@@ -1,0 +1,195 @@
+//! Reading blobs: every one is opened, decompressed and compared with its id before anybody sees it.
+
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use bytes::Bytes;
+
+use super::Repository;
+use super::cache::Cache;
+use crate::error::{DecodeError, Error, ErrorKind, Result};
+use crate::format::{self, BlobKind, Codec, ObjectPath};
+use crate::id::{BlobId, PackId};
+use crate::index::BlobLocation;
+use crate::tree::{Node, ReadNode};
+
+/// Bytes of opened frames kept in memory.
+const FRAME_CACHE_BYTES: usize = 24 << 20;
+/// Bytes of decoded nodes kept in memory.
+const NODE_CACHE_BYTES: usize = 32 << 20;
+/// Nodes that may wait to be prefetched.
+const PREFETCH_QUEUE: usize = 256;
+
+/// Reads blobs of a repository. Clones share caches and prefetching threads.
+#[derive(Clone)]
+pub struct Reader {
+    blobs: Arc<Blobs>,
+    prefetch: SyncSender<BlobId>,
+}
+
+/// What the prefetching threads share with the readers.
+struct Blobs {
+    repository: Repository,
+    frames: Cache<(PackId, u64), Bytes>,
+    nodes: Cache<BlobId, Arc<Node>>,
+}
+
+impl Repository {
+    /// A reader of what the index knows; load that first.
+    pub fn reader(&self) -> Reader {
+        let blobs = Arc::new(Blobs {
+            repository: self.clone(),
+            frames: Cache::new(FRAME_CACHE_BYTES),
+            nodes: Cache::new(NODE_CACHE_BYTES),
+        });
+        let (prefetch, queue) = sync_channel(PREFETCH_QUEUE);
+        let queue = Arc::new(Mutex::new(queue));
+        let threads = thread::available_parallelism().map_or(1, usize::from).min(8);
+        for _ in 0..threads {
+            let (blobs, queue) = (Arc::clone(&blobs), Arc::clone(&queue));
+            thread::spawn(move || prefetch_nodes(&blobs, &queue));
+        }
+        Reader { blobs, prefetch }
+    }
+}
+
+impl Reader {
+    /// Content of a chunk.
+    pub fn chunk(&self, id: BlobId) -> Result<Bytes> {
+        let (location, stored) = self.blobs.stored_form(id)?;
+        if location.blob.kind != BlobKind::Chunk {
+            return Err(wrong_kind(id));
+        }
+        if self.blobs.repository.keys().blob_id_chunk(&stored) != id {
+            return Err(damaged(&location, DecodeError::IdMismatch));
+        }
+        Ok(stored)
+    }
+
+    /// A blob's canonical bytes, whatever its kind, verified.
+    pub fn canonical(&self, id: BlobId) -> Result<(BlobKind, Bytes)> {
+        let (location, _) = self.blobs.stored_form(id)?;
+        match location.blob.kind {
+            BlobKind::Chunk => Ok((BlobKind::Chunk, self.chunk(id)?)),
+            BlobKind::Node => Ok((BlobKind::Node, self.read_node(id)?.canonical().into())),
+        }
+    }
+
+    /// A blob in the form in which its frame holds it, and where; not yet compared with its id.
+    pub fn stored_form(&self, id: BlobId) -> Result<(BlobLocation, Bytes)> {
+        self.blobs.stored_form(id)
+    }
+
+    /// The repository it reads.
+    pub fn repository(&self) -> &Repository {
+        &self.blobs.repository
+    }
+}
+
+impl ReadNode for Reader {
+    fn read_node(&self, id: BlobId) -> Result<Arc<Node>> {
+        self.blobs.node(id)
+    }
+
+    fn prefetch(&self, ids: &[BlobId]) {
+        for id in ids.iter().filter(|id| !self.blobs.nodes.has(id)) {
+            if let Err(TrySendError::Full(_)) = self.prefetch.try_send(*id) {
+                return;
+            }
+        }
+    }
+}
+
+impl Blobs {
+    fn node(&self, id: BlobId) -> Result<Arc<Node>> {
+        let node = self.nodes.get(id, || {
+            let (location, stored) = self.stored_form(id)?;
+            if location.blob.kind != BlobKind::Node {
+                return Err(wrong_kind(id));
+            }
+            let node = Node::decode(&stored).map_err(|e| damaged(&location, e))?;
+            let canonical = node.canonical();
+            if self.repository.keys().blob_id_node(&canonical) != id {
+                return Err(damaged(&location, DecodeError::IdMismatch));
+            }
+            Ok((Arc::new(node), canonical.len()))
+        })?;
+        Ok(Arc::clone(&node))
+    }
+
+    fn stored_form(&self, id: BlobId) -> Result<(BlobLocation, Bytes)> {
+        let found = self.repository.index().read().unwrap_or_else(PoisonError::into_inner).find(&id)?;
+        let location = found.ok_or_else(|| Error::new(ErrorKind::Damaged, format!("blob {id}"), "not in the index"))?;
+        let frame = self.frame(&location)?;
+        let end = location.offset_in_frame as usize + location.blob.stored_len as usize;
+        if end > frame.len() {
+            return Err(damaged(&location, DecodeError::Truncated));
+        }
+        let stored = frame.slice(location.offset_in_frame as usize..end);
+        Ok((location, stored))
+    }
+
+    fn frame(&self, location: &BlobLocation) -> Result<Bytes> {
+        let entry = &location.frame;
+        let frame = self.frames.get((location.pack, entry.offset), || {
+            let base = match (entry.codec, entry.base) {
+                (Codec::ZstdDelta, Some(base)) => Some(self.base(location, base)?),
+                _ => None,
+            };
+            let path = ObjectPath::pack(location.pack);
+            let range = entry.offset..entry.offset + u64::from(entry.sealed_len);
+            let sealed = self.repository.store().get(&path, Some(range)).map_err(|e| missing_is_damage(e, &path))?;
+            let raw = format::open_frame(self.repository.keys(), entry, &sealed, base.as_deref())
+                .map_err(|e| damaged(location, e))?;
+            let bytes = raw.len();
+            Ok((Bytes::from(raw), bytes))
+        })?;
+        Ok(Bytes::clone(&frame))
+    }
+
+    /// The stored form of a delta's base, which is never itself a delta.
+    fn base(&self, delta: &BlobLocation, base: BlobId) -> Result<Bytes> {
+        let index = self.repository.index().read().unwrap_or_else(PoisonError::into_inner);
+        let found = index.find_whole(&base)?;
+        drop(index);
+        let location = found.ok_or_else(|| {
+            let object = ObjectPath::pack(delta.pack);
+            Error::new(ErrorKind::Damaged, object, format!("blob {} needs {base}, of which no whole copy exists", delta.blob.id))
+        })?;
+        let frame = self.frame(&location)?;
+        let start = location.offset_in_frame as usize;
+        let end = start + location.blob.stored_len as usize;
+        if end > frame.len() {
+            return Err(damaged(&location, DecodeError::Truncated));
+        }
+        Ok(frame.slice(start..end))
+    }
+}
+
+fn prefetch_nodes(blobs: &Blobs, queue: &Mutex<Receiver<BlobId>>) {
+    loop {
+        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(id) = next else { return };
+        if !blobs.nodes.has(&id) {
+            // An error is met again, and reported, by whoever needs the node.
+            let _ = blobs.node(id);
+        }
+    }
+}
+
+fn damaged(location: &BlobLocation, why: DecodeError) -> Error {
+    let object = ObjectPath::pack(location.pack);
+    Error::new(ErrorKind::Damaged, object, format!("blob {}: {why}", location.blob.id)).because(why)
+}
+
+fn wrong_kind(id: BlobId) -> Error {
+    Error::new(ErrorKind::Damaged, format!("blob {id}"), "is of another kind than what refers to it says")
+}
+
+fn missing_is_damage(error: Error, path: &ObjectPath) -> Error {
+    match error.kind() {
+        ErrorKind::NotFound => Error::new(ErrorKind::Damaged, path, "the index lists it but it is missing").because(error),
+        _ => error,
+    }
+}

@@ -1,0 +1,109 @@
+//! The backend as the rest of this floor sees it: blocking calls on a runtime, requests counted.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+
+use crate::backend::{Backend, Counted, ObjectStat, PutNew, RequestCounts};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::{ObjectPath, Sealed};
+
+/// A backend and the runtime that drives it. Its methods block: call them from threads that may, such as those of
+/// [`tokio::task::spawn_blocking`].
+#[derive(Clone)]
+pub struct Store {
+    backend: Arc<Counted>,
+    runtime: Handle,
+}
+
+impl Store {
+    pub(super) fn new(backend: Arc<dyn Backend>, runtime: Handle) -> Self {
+        Self { backend: Arc::new(Counted::new(backend)), runtime }
+    }
+
+    /// Where the objects are, as shown to people.
+    pub fn location(&self) -> String {
+        self.backend.location()
+    }
+
+    /// Requests so far, by class.
+    pub fn counts(&self) -> RequestCounts {
+        self.backend.counts()
+    }
+
+    /// The runtime that requests run on.
+    pub fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
+    /// See [`Backend::put`].
+    pub fn put(&self, path: &ObjectPath, body: Sealed) -> Result<()> {
+        self.runtime.block_on(self.backend.put(path, body))
+    }
+
+    /// Starts a [`Backend::put`] and returns at once.
+    pub fn start_put(&self, path: ObjectPath, body: Sealed) -> JoinHandle<Result<()>> {
+        let backend = Arc::clone(&self.backend);
+        self.runtime.spawn(async move { backend.put(&path, body).await })
+    }
+
+    /// See [`Backend::put_new`]; an unclear or refused write of the same bytes counts as created.
+    pub fn put_new(&self, path: &ObjectPath, body: Sealed) -> Result<PutNew> {
+        match self.runtime.block_on(self.backend.put_new(path, body.clone())) {
+            Ok(PutNew::Created) => Ok(PutNew::Created),
+            Ok(PutNew::Exists) => Ok(if self.holds(path, &body)? { PutNew::Created } else { PutNew::Exists }),
+            Err(error) if error.kind() == ErrorKind::Transient => {
+                if self.holds(path, &body)? { Ok(PutNew::Created) } else { Err(error) }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// See [`Backend::replace`].
+    pub fn replace(&self, path: &ObjectPath, body: Sealed) -> Result<()> {
+        self.runtime.block_on(self.backend.replace(path, body))
+    }
+
+    /// See [`Backend::get`].
+    pub fn get(&self, path: &ObjectPath, range: Option<Range<u64>>) -> Result<Bytes> {
+        self.runtime.block_on(self.backend.get(path, range))
+    }
+
+    /// The object, or `None` when it does not exist.
+    pub fn find(&self, path: &ObjectPath) -> Result<Option<Bytes>> {
+        match self.get(path, None) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// See [`Backend::list`].
+    pub fn list(&self, prefix: &str) -> Result<Vec<(ObjectPath, ObjectStat)>> {
+        self.runtime.block_on(self.backend.list(prefix))
+    }
+
+    /// See [`Backend::stat`].
+    pub fn stat(&self, path: &ObjectPath) -> Result<Option<ObjectStat>> {
+        self.runtime.block_on(self.backend.stat(path))
+    }
+
+    /// See [`Backend::delete`].
+    pub fn delete(&self, path: &ObjectPath) -> Result<()> {
+        self.runtime.block_on(self.backend.delete(path))
+    }
+
+    /// Waits for a request started before.
+    pub(super) fn wait(&self, request: JoinHandle<Result<()>>) -> Result<()> {
+        self.runtime
+            .block_on(request)
+            .map_err(|e| Error::new(ErrorKind::Failed, self.location(), "a request was cancelled").because(e))?
+    }
+
+    fn holds(&self, path: &ObjectPath, body: &Sealed) -> Result<bool> {
+        Ok(self.find(path)?.is_some_and(|stored| stored == body.bytes()))
+    }
+}
