@@ -59,9 +59,8 @@ impl Chunker {
         let Sizes { min_bytes, average_bytes, max_bytes } = self.sizes;
         let (small, large) = (self.mask_small, self.mask_large);
         let (gear, shifted) = (&self.gear[..], &self.gear_shifted[..]);
-        let (_, cut) = cut_gear(
-            buffer, min_bytes, average_bytes, max_bytes, small, large, small << 1, large << 1, gear, shifted,
-        );
+        let (_, cut) =
+            cut_gear(buffer, min_bytes, average_bytes, max_bytes, small, large, small << 1, large << 1, gear, shifted);
         Some(cut)
     }
 
@@ -133,7 +132,13 @@ mod tests {
         let content = content(5, 1 << 20);
         let ends = |chunker: &Chunker| {
             let mut at = 0;
-            chunker.chunks(&content).map(|chunk| { at += chunk.len(); at }).collect::<HashSet<_>>()
+            chunker
+                .chunks(&content)
+                .map(|chunk| {
+                    at += chunk.len();
+                    at
+                })
+                .collect::<HashSet<_>>()
         };
         let (a, b) = (ends(&chunker(6)), ends(&chunker(7)));
         assert!(a.intersection(&b).count() < 20);

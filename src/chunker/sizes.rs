@@ -47,7 +47,9 @@ mod tests {
     fn only_ordered_even_sizes_are_taken() {
         assert_eq!(Sizes::checked(128 << 10, 512 << 10, 2 << 20), Ok(Sizes::default()));
         let wrong = [(0, 1024, 4096), (65, 1024, 4096), (64, 1000, 4096), (2048, 1024, 4096), (64, 1024, 1024)];
-        for (min, average, max) in [&wrong[..], &[(64, 1024, 4097), (64, 8 << 20, 16 << 20), (64, 1024, u32::MAX)]].concat() {
+        for (min, average, max) in
+            [&wrong[..], &[(64, 1024, 4097), (64, 8 << 20, 16 << 20), (64, 1024, u32::MAX)]].concat()
+        {
             assert_eq!(Sizes::checked(min, average, max), Err(DecodeError::Invalid("chunk sizes")));
         }
     }

@@ -58,7 +58,11 @@ impl Keys {
             tree_split: Zeroizing::new(*long_split.first_chunk().expect("a key has 32 bytes")),
             tree_long_key: key("packstone 2026-11 v1 tree long key"),
             gear: Box::new(gear(repository, first)),
-            epochs: keyring.epochs().iter().map(|(epoch, master)| EpochKeys::derive(*epoch, repository, master)).collect(),
+            epochs: keyring
+                .epochs()
+                .iter()
+                .map(|(epoch, master)| EpochKeys::derive(*epoch, repository, master))
+                .collect(),
         }
     }
 
@@ -109,13 +113,7 @@ impl Keys {
     }
 
     /// Opens what was sealed for the same purpose, epoch and associated data.
-    pub fn open(
-        &self,
-        purpose: Purpose,
-        epoch: u32,
-        associated: &[u8],
-        sealed: &[u8],
-    ) -> Result<Vec<u8>, DecodeError> {
+    pub fn open(&self, purpose: Purpose, epoch: u32, associated: &[u8], sealed: &[u8]) -> Result<Vec<u8>, DecodeError> {
         let found = self.epochs.binary_search_by_key(&epoch, |keys| keys.epoch).ok();
         let keys = found.and_then(|i| self.epochs.get(i)).ok_or(DecodeError::UnknownEpoch(epoch))?;
         seal::open(keys.purpose(purpose), associated, sealed)

@@ -27,7 +27,8 @@ pub(in crate::crypto) fn seal(
     random: &[u8; 32],
     plaintext: &[u8],
 ) -> Vec<u8> {
-    let hedge = blake3::Hasher::new_keyed(nonce_key).update(random).update(blake3::hash(plaintext).as_bytes()).finalize();
+    let hedge =
+        blake3::Hasher::new_keyed(nonce_key).update(random).update(blake3::hash(plaintext).as_bytes()).finalize();
     let nonce: &[u8; NONCE_LEN] = hedge.as_bytes().first_chunk().expect("a hash has 32 bytes");
     let mut sealed = vec![0; plaintext.len() + SEAL_OVERHEAD];
     let (head, rest) = sealed.split_at_mut(NONCE_LEN);
