@@ -1,1 +1,214 @@
-//! (to be written)
+//! zstd, with and without a prefix, never trusting a length it reads.
+
+use std::cell::RefCell;
+
+use zstd_safe::{CCtx, CParameter, DCtx, ResetDirective};
+
+use crate::error::DecodeError;
+
+/// The most bytes that anything compressed may have before compression; decoders refuse more.
+pub const MAX_RAW_LEN: usize = 64 << 20;
+
+/// The level used unless the user asks for another.
+pub const DEFAULT_LEVEL: i32 = 3;
+
+/// How [`Compressor::compress`] left the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compressed {
+    /// As they were: compression would have saved less than 2 %.
+    Raw,
+    /// One zstd frame that states its content size.
+    Zstd,
+}
+
+/// A compression context that is used again and again.
+pub struct Compressor {
+    context: CCtx<'static>,
+    level: i32,
+}
+
+impl Compressor {
+    /// A compressor at a level from 1 (fast) to 22 (small); others are moved into that range.
+    pub fn new(level: i32) -> Self {
+        let level = level.clamp(1, 22);
+        Self { context: context(level), level }
+    }
+
+    /// Appends `raw` to `out`, compressed if that pays.
+    pub fn compress(&mut self, raw: &[u8], out: &mut Vec<u8>) -> Compressed {
+        let start = out.len();
+        out.resize(start + zstd_safe::compress_bound(raw.len()), 0);
+        let written = self.context.compress2(&mut out[start..], raw).unwrap_or(usize::MAX);
+        if written >= raw.len() - raw.len() / 50 {
+            out.truncate(start);
+            out.extend_from_slice(raw);
+            return Compressed::Raw;
+        }
+        out.truncate(start + written);
+        Compressed::Zstd
+    }
+
+    /// Appends `raw` to `out`, compressed as a difference to `prefix`; `None`, and nothing appended, when that is not shorter.
+    pub fn compress_with_prefix(&mut self, prefix: &[u8], raw: &[u8], out: &mut Vec<u8>) -> Option<()> {
+        let start = out.len();
+        out.resize(start + zstd_safe::compress_bound(raw.len()), 0);
+        let written = compress_with_prefix(self.level, prefix, raw, &mut out[start..]).unwrap_or(usize::MAX);
+        if written >= raw.len() {
+            out.truncate(start);
+            return None;
+        }
+        out.truncate(start + written);
+        Some(())
+    }
+}
+
+impl Default for Compressor {
+    fn default() -> Self {
+        Self::new(DEFAULT_LEVEL)
+    }
+}
+
+fn context<'a>(level: i32) -> CCtx<'a> {
+    let mut context = CCtx::create();
+    context.set_parameter(CParameter::CompressionLevel(level)).expect("every level from 1 to 22 is known to zstd");
+    context
+}
+
+// A context of its own: one that has seen a prefix may not outlive it.
+fn compress_with_prefix(level: i32, prefix: &[u8], raw: &[u8], out: &mut [u8]) -> Result<usize, usize> {
+    let mut context = context(level);
+    let reach = prefix.len().saturating_add(raw.len()).max(1 << 10);
+    let window = reach.checked_next_power_of_two().map_or(27, usize::ilog2).min(27);
+    context.set_parameter(CParameter::WindowLog(window))?;
+    context.ref_prefix(prefix)?;
+    context.compress2(out, raw)
+}
+
+thread_local! {
+    static DECOMPRESSION: RefCell<DCtx<'static>> = RefCell::new(DCtx::create());
+}
+
+/// The `raw_len` bytes of one zstd frame.
+pub fn decompress(body: &[u8], raw_len: usize) -> Result<Vec<u8>, DecodeError> {
+    let mut out = expect_one_frame(body, raw_len)?;
+    let written = DECOMPRESSION.with_borrow_mut(|context| {
+        let written = context.decompress(&mut out[..], body);
+        if written.is_err() {
+            // Leaves no half-read frame behind for the next caller.
+            let _ = context.reset(ResetDirective::SessionOnly);
+        }
+        written
+    });
+    finish(out, written, raw_len)
+}
+
+/// The `raw_len` bytes of one zstd frame that was compressed with this prefix.
+pub fn decompress_with_prefix(prefix: &[u8], body: &[u8], raw_len: usize) -> Result<Vec<u8>, DecodeError> {
+    let mut out = expect_one_frame(body, raw_len)?;
+    let mut context = DCtx::create();
+    context.ref_prefix(prefix).map_err(|_| DecodeError::Invalid("zstd prefix"))?;
+    let written = context.decompress(&mut out[..], body);
+    finish(out, written, raw_len)
+}
+
+/// Room for the content, once the frame itself agrees on the length and fills the body.
+fn expect_one_frame(body: &[u8], raw_len: usize) -> Result<Vec<u8>, DecodeError> {
+    if raw_len > MAX_RAW_LEN {
+        return Err(DecodeError::TooLarge("uncompressed length"));
+    }
+    let invalid = DecodeError::Invalid("zstd frame");
+    let stated = zstd_safe::get_frame_content_size(body).map_err(|_| invalid)?;
+    let frame_len = zstd_safe::find_frame_compressed_size(body).map_err(|_| invalid)?;
+    if stated != u64::try_from(raw_len).ok() || frame_len != body.len() {
+        return Err(invalid);
+    }
+    Ok(vec![0; raw_len])
+}
+
+fn finish(out: Vec<u8>, written: Result<usize, usize>, raw_len: usize) -> Result<Vec<u8>, DecodeError> {
+    if written == Ok(raw_len) { Ok(out) } else { Err(DecodeError::Invalid("zstd frame")) }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn noise(len: usize, seed: u64) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn what_does_not_shrink_stays_raw() {
+        let (raw, mut out) = (noise(100_000, 1), b"before".to_vec());
+        assert_eq!(Compressor::default().compress(&raw, &mut out), Compressed::Raw);
+        assert_eq!(out, [b"before", &raw[..]].concat());
+        assert_eq!(Compressor::default().compress(b"", &mut out), Compressed::Raw);
+    }
+
+    #[test]
+    fn a_scattered_change_costs_little_against_its_base() {
+        let mut compressor = Compressor::default();
+        for len in [64 << 10, 1 << 20, 5 << 20] {
+            let base = noise(len, 2);
+            let mut raw = base.clone();
+            for at in (0..len).step_by(10_000) {
+                raw[at] ^= 0xff;
+            }
+            let mut out = Vec::new();
+            compressor.compress_with_prefix(&base, &raw, &mut out).unwrap();
+            assert!(out.len() < len / 100, "{len}: {}", out.len());
+            assert_eq!(decompress_with_prefix(&base, &out, len).unwrap(), raw);
+            assert_ne!(decompress_with_prefix(&noise(len, 3), &out, len).as_deref(), Ok(&raw[..]));
+            assert!(decompress(&out, len).is_err());
+        }
+    }
+
+    #[test]
+    fn a_prefix_that_looks_like_a_dictionary_is_still_a_prefix() {
+        let base = [&0xEC30_A437u32.to_le_bytes()[..], &noise(50_000, 4)].concat();
+        let mut out = Vec::new();
+        Compressor::default().compress_with_prefix(&base, &base, &mut out).unwrap();
+        assert!(out.len() < 200, "{}", out.len());
+        assert_eq!(decompress_with_prefix(&base, &out, base.len()).unwrap(), base);
+    }
+
+    #[test]
+    fn a_length_is_never_believed() {
+        let mut out = Vec::new();
+        assert_eq!(Compressor::default().compress(&[7; 1000], &mut out), Compressed::Zstd);
+        assert_eq!(decompress(&out, 1000).unwrap(), [7; 1000]);
+        for wrong in [0, 999, 1001, 1 << 20] {
+            assert_eq!(decompress(&out, wrong), Err(DecodeError::Invalid("zstd frame")));
+        }
+        assert_eq!(decompress(&out, usize::MAX), Err(DecodeError::TooLarge("uncompressed length")));
+        let twice = [&out[..], &out[..]].concat();
+        assert_eq!(decompress(&twice, 1000), Err(DecodeError::Invalid("zstd frame")));
+        assert_eq!(decompress(&out[..out.len() - 1], 1000), Err(DecodeError::Invalid("zstd frame")));
+    }
+
+    proptest! {
+        #[test]
+        fn decompress_inverts_compress(raw in prop::collection::vec(0u8..4, 0..5000), level in 1..7) {
+            let mut out = Vec::new();
+            match Compressor::new(level).compress(&raw, &mut out) {
+                Compressed::Raw => prop_assert_eq!(out, raw),
+                Compressed::Zstd => prop_assert_eq!(decompress(&out, raw.len()).unwrap(), raw),
+            }
+        }
+
+        #[test]
+        fn arbitrary_bytes_do_no_harm(body in prop::collection::vec(any::<u8>(), 0..300), len in 0usize..1000) {
+            let framed = [&0xFD2F_B528u32.to_le_bytes()[..], &body].concat();
+            for body in [&body, &framed] {
+                let _ = decompress(body, len);
+                let _ = decompress_with_prefix(&[1; 500], body, len);
+            }
+        }
+    }
+}

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::RetentionClass;
+use super::object::{self, Kind};
+use super::{ObjectPath, RetentionClass, Sealed};
+use crate::crypto::Keys;
+use crate::error::DecodeError;
 use crate::id::{BlobId, SnapshotId};
 
 /// One backup: what was read, and the roots of the trees that hold it.
@@ -138,4 +141,20 @@ pub enum Outcome {
         /// BLAKE3 of the snapshot object that stood here.
         was: [u8; 32],
     },
+}
+
+impl Outcome {
+    /// The object for `snapshots/<id>`.
+    pub fn seal(&self, keys: &Keys, id: SnapshotId, random: &[u8; 32]) -> Sealed {
+        object::seal(Kind::Snapshot, keys, ObjectPath::snapshot(id).as_str(), random, self)
+    }
+
+    /// What stands at `snapshots/<id>`.
+    pub fn open(keys: &Keys, id: SnapshotId, object: &[u8]) -> Result<Self, DecodeError> {
+        let outcome: Self = object::open(Kind::Snapshot, keys, ObjectPath::snapshot(id).as_str(), object)?;
+        match &outcome {
+            Self::Committed(snapshot) if snapshot.id != id => Err(DecodeError::IdMismatch),
+            _ => Ok(outcome),
+        }
+    }
 }
