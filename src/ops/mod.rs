@@ -1,1 +1,1 @@
-//! (to be written)
+//! What users ask for: backup, restore, check, prune and the others.
