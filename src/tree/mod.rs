@@ -1,7 +1,21 @@
 //! Ordered Merkle trees ("prolly trees"): the same records give the same root, however they got there.
 //!
-//! No I/O here: nodes come from a [`ReadNode`] and go to a [`WriteNode`].
+//! No I/O here: nodes come from a [`ReadNode`] and go to a [`WriteNode`]. What is read is checked against what its parent
+//! says about it; a difference is an error that names the node.
 
+mod build;
+mod child;
+mod find;
 mod node;
+mod root;
+mod separator;
+mod split;
+mod varint;
+mod walk;
 
-pub use node::{Child, Node, NodeBody, ReadNode, Root, TreeKeys, WriteNode};
+pub use build::{Builder, MAX_RECORD_BYTES, Pushed};
+pub use child::{Child, MAX_SUMMARY_LEN};
+pub use find::get;
+pub use node::{MAX_LEVEL, MAX_NODE_BYTES, Node};
+pub use root::{ReadNode, Root, TreeKeys, TreeParameters, WriteNode};
+pub use walk::{KeyRange, Walker, WantSummary};
