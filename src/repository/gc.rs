@@ -25,9 +25,10 @@ impl Repository {
     pub fn gc_records(&self) -> Result<GcRecords> {
         let mut all = GcRecords::default();
         for (path, _) in self.store().list("gc/")? {
+            let Ok(n) = path.name().parse() else { continue };
             // One that was removed since the listing named only packs that are gone.
             let Some(bytes) = self.store().find(&path)? else { continue };
-            let record = GcRecord::open(self.keys(), self.id(), &path, &bytes).map_err(|e| Error::damaged(&path, e))?;
+            let record = GcRecord::open(self.keys(), n, &bytes).map_err(|e| Error::damaged(&path, e))?;
             all.newest = all.newest.max(record.n);
             all.condemned.extend(&record.condemned);
             all.records.push(record);
@@ -45,7 +46,7 @@ impl Repository {
     /// Publishes a gc record; `false` when another pruner took its number.
     pub fn put_gc_record(&self, record: &GcRecord) -> Result<bool> {
         let path = ObjectPath::gc(record.n);
-        let body = record.seal(self.keys(), self.id(), &path, &random());
+        let body = record.seal(self.keys(), &random());
         Ok(self.store().put_new(&path, body)? == PutNew::Created)
     }
 }

@@ -38,7 +38,8 @@ use crate::crypto::{Keyring, Keys};
 use crate::format::Config;
 use crate::id::{KeySlotId, RepositoryId};
 use crate::index::Index;
-use crate::tree::TreeKeys;
+use crate::record::RecordKind;
+use crate::tree::{TreeKeys, TreeParameters};
 
 /// An unlocked repository. Clones share everything.
 #[derive(Clone)]
@@ -92,9 +93,9 @@ impl Repository {
         self.0.slot
     }
 
-    /// The secrets that shape its trees.
-    pub fn tree_keys(&self) -> &TreeKeys {
-        &self.0.tree_keys
+    /// What shapes its trees of records of this kind.
+    pub fn tree_parameters(&self, kind: &'static dyn RecordKind) -> TreeParameters {
+        TreeParameters::new(kind, &self.0.tree_keys)
     }
 
     /// Folder of this repository in the local cache, if there is one.

@@ -8,16 +8,16 @@ use tokio::task::JoinHandle;
 
 use super::Repository;
 use super::random::random;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::{
     BlobKind, FinishedPack, IndexContent, IndexedPack, ObjectPath, PackBuilder, RetentionClass, SealedFrame,
 };
 use crate::id::BlobId;
 
 /// Size at which a pack of chunks is finished.
-const DATA_PACK_BYTES: usize = 32 << 20;
+const DATA_PACK_BYTES: u64 = 32 << 20;
 /// Size at which a pack of nodes is finished: they are read at random, and several are in memory at once.
-const NODE_PACK_BYTES: usize = 16 << 20;
+const NODE_PACK_BYTES: u64 = 16 << 20;
 /// Packs that may be on their way to the backend at once.
 const UPLOADS: usize = 2;
 /// An index object is written when this much was stored since the last one ...
@@ -78,7 +78,7 @@ impl Packer {
             }
             BlobKind::Node => (&mut self.nodes, NODE_PACK_BYTES),
         };
-        pack.add(frame);
+        pack.add(frame).map_err(|e| Error::new(ErrorKind::Failed, "pack", e))?;
         if pack.len() >= limit {
             let full = std::mem::replace(pack, PackBuilder::new(kind, self.class));
             self.upload(full)?;

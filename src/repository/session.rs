@@ -84,7 +84,7 @@ impl Repository {
             nonce: random(),
         };
         let path = ObjectPath::session(id, 0);
-        let body = record.seal(self.keys(), self.id(), &path, &random());
+        let body = record.seal(self.keys(), &random());
         if self.store().put_new(&path, body)? == PutNew::Exists {
             return Err(Error::new(ErrorKind::Failed, path, "a session of this random id exists already"));
         }
@@ -106,9 +106,10 @@ impl Repository {
             let session = &mut sessions[i];
             session.last_alive_ms = session.last_alive_ms.max(stat.modified_ms);
             let Some(bytes) = self.store().find(&path)? else { continue };
-            if path.name() == "0" {
-                session.record = SessionRecord::open(self.keys(), self.id(), &path, &bytes).ok();
-            } else if let Ok(beat) = Heartbeat::open(self.keys(), self.id(), &path, &bytes) {
+            let n = path.name().parse().unwrap_or(0);
+            if n == 0 {
+                session.record = SessionRecord::open(self.keys(), id, &bytes).ok();
+            } else if let Ok(beat) = Heartbeat::open(self.keys(), id, n, &bytes) {
                 session.acknowledged_gc = session.acknowledged_gc.max(beat.acknowledged_gc);
             }
             session.objects.push(path);
@@ -125,7 +126,7 @@ impl Repository {
                 let path = ObjectPath::session(id, n);
                 // Nothing is acknowledged, so pruners wait for the commit or for the idle limit.
                 let beat = Heartbeat { n, time_ms: now_ms(), acknowledged_gc: 0 };
-                let body = beat.seal(repository.keys(), repository.id(), &path, &random());
+                let body = beat.seal(repository.keys(), id, &random());
                 let blocking = repository.clone();
                 let put = tokio::task::spawn_blocking(move || blocking.store().put_new(&path, body));
                 if matches!(put.await, Ok(Ok(_))) {

@@ -87,7 +87,7 @@ impl Repository {
     pub fn fence(&self, id: SnapshotId) -> Result<Outcome> {
         let path = ObjectPath::snapshot(id);
         let fence = Outcome::Fenced { time_ms: now_ms(), nonce: random() };
-        let body = fence.seal(self.keys(), self.id(), id, &random());
+        let body = fence.seal(self.keys(), id, &random());
         match self.store().put_new(&path, body)? {
             PutNew::Created => Ok(fence),
             PutNew::Exists => self
@@ -101,10 +101,10 @@ impl Repository {
         let path = ObjectPath::snapshot(id);
         let bytes = self.store().get(&path, None)?;
         let tombstone = Outcome::Forgotten { time_ms: now_ms(), was: *blake3::hash(&bytes).as_bytes() };
-        self.store().replace(&path, tombstone.seal(self.keys(), self.id(), id, &random()))
+        self.store().replace(&path, tombstone.seal(self.keys(), id, &random()))
     }
 
     fn open_outcome(&self, id: SnapshotId, bytes: &[u8]) -> Result<Outcome> {
-        Outcome::open(self.keys(), self.id(), id, bytes).map_err(|e| Error::damaged(ObjectPath::snapshot(id), e))
+        Outcome::open(self.keys(), id, bytes).map_err(|e| Error::damaged(ObjectPath::snapshot(id), e))
     }
 }

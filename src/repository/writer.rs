@@ -12,7 +12,8 @@ use super::packer::Packer;
 use super::random::random;
 use super::{GcRecords, Repository, Session, SnapshotList};
 use crate::backend::PutNew;
-use crate::compression::Compressor;
+use crate::chunker::Chunker;
+use crate::compression::{Compressed, Compressor};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{self, BlobEntry, BlobKind, Codec, ObjectPath, Outcome, RetentionClass, Snapshot};
 use crate::id::{BlobId, SnapshotId};
@@ -76,6 +77,7 @@ pub struct Writer {
     must_check: bool,
     snapshots: SnapshotList,
     shared: Arc<Shared>,
+    chunker: Chunker,
     chunks: Batch,
     leaves: Batch,
     inners: Batch,
@@ -126,6 +128,8 @@ impl Repository {
         let gc = self.gc_records()?;
         self.load_index(&gc)?;
         let snapshots = self.snapshots()?;
+        let sizes = self.config().chunker.sizes().map_err(|e| Error::damaged(ObjectPath::config(), e))?;
+        let chunker = Chunker::new(self.keys().gear(), sizes);
         let in_flight = Arc::new(Mutex::new(HashSet::new()));
         let packer = Packer::new(self.clone(), Arc::clone(&in_flight), options.class);
         let shared = Arc::new(Shared {
@@ -156,6 +160,7 @@ impl Repository {
             gc,
             snapshots,
             shared,
+            chunker,
             chunks: Batch::default(),
             leaves: Batch::default(),
             inners: Batch::default(),
@@ -212,6 +217,11 @@ impl Writer {
             bytes_stored: packer.stored_bytes,
             packs_written: packer.written.len() as u64,
         }
+    }
+
+    /// Cuts content as this repository wants it cut.
+    pub fn chunker(&self) -> &Chunker {
+        &self.chunker
     }
 
     /// Whether a blob is stored, or on its way.
@@ -308,7 +318,7 @@ impl Writer {
         if snapshot.id != id {
             return Err(Error::new(ErrorKind::Failed, format!("snapshot {}", snapshot.id), "is not of this session"));
         }
-        let body = Outcome::Committed(snapshot.clone()).seal(self.repository.keys(), self.repository.id(), id, &random());
+        let body = Outcome::Committed(snapshot.clone()).seal(self.repository.keys(), id, &random());
         Ok(match self.repository.store().put_new(&ObjectPath::snapshot(id), body)? {
             PutNew::Created => Commit::Done,
             PutNew::Exists => Commit::Fenced,
@@ -433,13 +443,14 @@ fn frame(shared: &Shared, compressor: &mut Compressor, job: Job) -> Result<()> {
         };
         entries.push(BlobEntry { id, kind: job.kind, stored_len: format_len(raw.len() - start), content_len });
     }
-    let raw_len = format_len(raw.len());
-    let (codec, body) = match compressor.compress(&raw) {
-        Some(compressed) => (Codec::Zstd, compressed),
-        None => (Codec::Raw, raw),
+    let mut compressed = Vec::new();
+    let (codec, body) = match compressor.compress(&raw, &mut compressed) {
+        Compressed::Zstd => (Codec::Zstd, &compressed),
+        Compressed::Raw => (Codec::Raw, &raw),
     };
-    let sealed =
-        format::seal_frame(shared.repository.keys(), &random(), job.kind, codec, body, raw_len, entries, None);
+    let keys = shared.repository.keys();
+    let sealed = format::seal_frame(keys, &random(), job.kind, codec, body, raw.len(), entries, None)
+        .map_err(|e| Error::new(ErrorKind::Failed, "frame", e))?;
     lock(&shared.packer).add(job.kind, sealed)
 }
 

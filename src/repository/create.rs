@@ -1,0 +1,81 @@
+//! Creating a repository.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::keys::Secret;
+use super::machine::{Machine, now_ms, user_name};
+use super::open::{OpenOptions, assemble};
+use super::random::random;
+use super::{Repository, Store};
+use crate::backend::{Backend, PutNew};
+use crate::crypto::{KdfParameters, Keyring, Keys, MasterKey};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::{ChunkerParameters, Config, KeySlot, ObjectPath, SlotDescription};
+use crate::id::RepositoryId;
+
+/// What is fixed when a repository is created.
+#[derive(Clone, Debug, Default)]
+pub struct CreateOptions {
+    /// Sizes at which content is cut.
+    pub chunker: ChunkerParameters,
+    /// Cost of trying a password.
+    pub kdf: KdfParameters,
+    /// Name of the first key slot.
+    pub key_label: String,
+    /// Folder of the local cache; none by default.
+    pub cache: Option<PathBuf>,
+}
+
+/// Encoded values longer than this become blobs of their own.
+const INLINE_VALUE_MAX_BYTES: u32 = 1024;
+
+impl Repository {
+    /// Creates a repository where there is none: the first key slot, then `config`, whose `put_new` decides between racing
+    /// creators.
+    pub async fn create(backend: Arc<dyn Backend>, secret: Secret, options: CreateOptions) -> Result<Self> {
+        let runtime = tokio::runtime::Handle::current();
+        let store = Store::new(backend, runtime);
+        blocking(move || create(store, &secret, &options)).await
+    }
+}
+
+fn create(store: Store, secret: &Secret, options: &CreateOptions) -> Result<Repository> {
+    if store.stat(&ObjectPath::config())?.is_some() {
+        return Err(Error::new(ErrorKind::AlreadyExists, store.location(), "a repository is here already"));
+    }
+    let config = Config {
+        id: RepositoryId::new(random()),
+        created_ms: now_ms(),
+        chunker: options.chunker,
+        inline_value_max_bytes: INLINE_VALUE_MAX_BYTES,
+        conditional_put: true,
+    };
+    config.chunker.sizes().map_err(|e| Error::new(ErrorKind::Usage, "chunker", e))?;
+    let keyring = Keyring::new(MasterKey::new(random()));
+    let keys = Keys::derive(config.id, &keyring);
+    let description = SlotDescription {
+        label: options.key_label.clone(),
+        host: Machine::this().host,
+        user: user_name(),
+        created_ms: now_ms(),
+    };
+    let (slot, body) =
+        KeySlot::create(config.id, &keyring, &secret.0, options.kdf, random(), random(), description)
+            .map_err(|e| Error::new(ErrorKind::Usage, "key slot", e))?;
+    store.put(&ObjectPath::key_slot(slot), body)?;
+    if store.put_new(&ObjectPath::config(), config.encode(&keys))? == PutNew::Exists {
+        store.delete(&ObjectPath::key_slot(slot))?;
+        return Err(Error::new(ErrorKind::AlreadyExists, store.location(), "another program is creating a repository here"));
+    }
+    assemble(store, config, keyring, slot, &OpenOptions { cache: options.cache.clone(), ..OpenOptions::default() })
+}
+
+/// Runs `work` where it may block.
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(error) => Err(Error::new(ErrorKind::Interrupted, "", "the runtime is shutting down").because(error)),
+    }
+}
