@@ -5,17 +5,21 @@
 
 mod build;
 mod child;
+mod edit;
 mod find;
 mod node;
 mod root;
 mod separator;
 mod split;
 mod varint;
+mod visit;
 mod walk;
 
 pub use build::{Builder, MAX_RECORD_BYTES, Pushed};
 pub use child::{Child, MAX_SUMMARY_LEN};
+pub use edit::{Change, EditStats, edit};
 pub use find::get;
 pub use node::{MAX_LEVEL, MAX_NODE_BYTES, Node};
 pub use root::{ReadNode, Root, TreeKeys, TreeParameters, WriteNode};
+pub use visit::{Next, Visit, walk_nodes};
 pub use walk::{KeyRange, Walker, WantSummary};
