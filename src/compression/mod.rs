@@ -49,6 +49,7 @@ impl Compressor {
     }
 
     /// Appends `raw` to `out`, compressed as a difference to `prefix`; `None`, and nothing appended, when that is not shorter.
+    /// The two must not share memory: zstd ignores what of the prefix overlaps.
     pub fn compress_with_prefix(&mut self, prefix: &[u8], raw: &[u8], out: &mut Vec<u8>) -> Option<()> {
         let start = out.len();
         out.resize(start + zstd_safe::compress_bound(raw.len()), 0);
@@ -80,6 +81,8 @@ fn compress_with_prefix(level: i32, prefix: &[u8], raw: &[u8], out: &mut [u8]) -
     let reach = prefix.len().saturating_add(raw.len()).max(1 << 10);
     let window = reach.checked_next_power_of_two().map_or(27, usize::ilog2).min(27);
     context.set_parameter(CParameter::WindowLog(window))?;
+    // The match finder's own tables reach back about as far as a level is meant for, not as far as the window.
+    context.set_parameter(CParameter::EnableLongDistanceMatching(reach > 1 << 20))?;
     context.ref_prefix(prefix)?;
     context.compress2(out, raw)
 }
@@ -173,7 +176,7 @@ mod tests {
     fn a_prefix_that_looks_like_a_dictionary_is_still_a_prefix() {
         let base = [&0xEC30_A437u32.to_le_bytes()[..], &noise(50_000, 4)].concat();
         let mut out = Vec::new();
-        Compressor::default().compress_with_prefix(&base, &base, &mut out).unwrap();
+        Compressor::default().compress_with_prefix(&base, &base.clone(), &mut out).unwrap();
         assert!(out.len() < 200, "{}", out.len());
         assert_eq!(decompress_with_prefix(&base, &out, base.len()).unwrap(), base);
     }
