@@ -1,0 +1,146 @@
+//! The golden file written by Clojure's own encoder, and hostile input.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::id::unhex;
+
+fn read(hex: &str) -> Result<Value<'static>, DecodeError> {
+    let bytes = Vec::leak(unhex(hex).unwrap());
+    let mut reader = Reader::new(bytes);
+    let value = reader.value()?;
+    if reader.at_end() { Ok(value) } else { Err(DecodeError::TrailingBytes) }
+}
+
+fn keyword(name: &str) -> Value<'_> {
+    Value::Keyword(Cow::Borrowed(name))
+}
+
+fn text(text: &str) -> Value<'_> {
+    Value::String(Cow::Borrowed(text.as_bytes()))
+}
+
+#[test]
+fn golden_numbers_are_read() {
+    let golden = include_str!("../../../../tests/fixtures/fressian-golden.txt");
+    let (mut longs, mut doubles) = (0, 0);
+    for line in golden.lines() {
+        let Some((printed, rest)) = line.split_once(" class java.lang.") else { continue };
+        let Some((class, hex)) = rest.split_once(' ') else { continue };
+        match class {
+            "Long" => {
+                assert_eq!(read(hex).unwrap(), Value::Long(printed.parse().unwrap()), "{line}");
+                longs += 1;
+            }
+            "Double" | "Float" => {
+                let number = match printed {
+                    "##NaN" => f64::NAN,
+                    "##Inf" => f64::INFINITY,
+                    "##-Inf" => f64::NEG_INFINITY,
+                    // Fressian has one code for both zeros of a double.
+                    "-0.0" if class == "Double" => 0.0,
+                    printed => printed.parse().unwrap(),
+                };
+                let expected = match class {
+                    "Double" => Value::Double(number),
+                    _ => Value::Float(number as f32),
+                };
+                assert_eq!(format!("{:?}", read(hex).unwrap()), format!("{expected:?}"), "{line}");
+                doubles += 1;
+            }
+            _ => {}
+        }
+    }
+    assert!(longs > 30 && doubles > 10, "{longs} {doubles}");
+}
+
+#[test]
+fn every_golden_line_with_a_whole_value_is_read() {
+    let golden = include_str!("../../../../tests/fixtures/fressian-golden.txt");
+    let mut read_count = 0;
+    for line in golden.lines().filter(|line| !line.starts_with("STR") && !line.starts_with("BYTES")) {
+        let hex = line.rsplit(' ').next().unwrap();
+        if hex.len() % 2 == 0 && !hex.is_empty() && hex.bytes().all(|b| b.is_ascii_hexdigit()) {
+            assert!(read(hex).is_ok() || ["RESET", "FOOTER"].iter().any(|word| line.starts_with(word)), "{line}");
+            read_count += 1;
+        }
+    }
+    assert!(read_count > 80, "{read_count}");
+}
+
+#[test]
+fn values_of_every_kind_are_read() {
+    let big = |n: i64| BigInt::from(n);
+    for (hex, value) in [
+        ("e0eda0bdedb880", text("😀")),
+        ("ddeda080", Value::String(Cow::Borrowed(b"\xed\xa0\x80"))),
+        ("db00", text("\0")),
+        ("dcc3a9", text("é")),
+        ("e203eda0bdddedb880", text("😀")),
+        ("cacddb61cddb62", keyword("a/b")),
+        ("c9f7cddb61", Value::Symbol(Cow::Borrowed("a"))),
+        ("c6d1ff", Value::BigInt(big(-1))),
+        ("c7d16e02", Value::BigDecimal(BigDecimal { unscaled: big(110), scale: 2 })),
+        ("efdf726174696f02c6d101c6d103", Value::Ratio(big(1), big(3))),
+        ("c8ff", Value::Instant(-1)),
+        (
+            "c3d9100123456789abcdef0123456789abcdef",
+            Value::Uuid([1, 35, 69, 103, 137, 171, 205, 239].repeat(2).try_into().unwrap()),
+        ),
+        ("e7010203", Value::List(vec![Value::Long(1), Value::Long(2), Value::Long(3)])),
+        ("c1e501", Value::Set(vec![Value::Long(1)])),
+        ("c0e6caf7cddb6101", Value::Map(vec![(keyword("a"), Value::Long(1))])),
+        ("efde63686172015061", Value::Char(97)),
+        ("d3010203", Value::Bytes(Cow::Borrowed(&[1, 2, 3]))),
+        ("b402f93f800000f980000000", Value::Floats(vec![1.0, -0.0])),
+        ("b103fbfcfa4000000000000000", Value::Doubles(vec![0.0, 1.0, 2.0])),
+        ("c4de72652e2a", Value::Regex(Cow::Borrowed(b"re.*"))),
+        ("efde70766563020205f7", Value::Tuple(vec![Value::Long(5), Value::Nil])),
+        ("e601caf7cddb61cfcfcfcf000000074d4007f5", Value::Nil),
+    ] {
+        if hex.contains("cfcfcfcf") {
+            // A list, and behind it a footer over it.
+            let bytes = unhex(hex).unwrap();
+            let mut reader = Reader::new(&bytes);
+            assert_eq!(reader.value().unwrap(), Value::List(vec![Value::Long(1), keyword("a")]));
+            assert_eq!(reader.value(), Err(DecodeError::Truncated));
+            assert!(reader.at_end());
+            continue;
+        }
+        assert_eq!(read(hex), Ok(value), "{hex}");
+    }
+    let cached = read("ebcaf7cddb61ca80cddb62caf780ca8081c9f780db61db61").unwrap();
+    let a = || keyword("a");
+    let expected =
+        vec![a(), keyword("a/b"), a(), keyword("a/b"), Value::Symbol(Cow::Borrowed("a")), text("a"), text("a")];
+    assert_eq!(cached, Value::List(expected));
+}
+
+#[test]
+fn hostile_documents_are_refused() {
+    let refused = |hex: &str| read(hex).unwrap_err();
+    assert_eq!(refused("80"), DecodeError::Invalid("cache index"));
+    assert_eq!(refused("cde580"), DecodeError::Invalid("cache slot that refers to itself"));
+    assert_eq!(refused("a0"), DecodeError::Invalid("struct cache index"));
+    assert_eq!(refused("ec7a7fffffffff"), DecodeError::Truncated);
+    assert_eq!(refused("e37a7fffffffff"), DecodeError::Truncated);
+    assert_eq!(refused("c0e80102"), DecodeError::Truncated);
+    assert_eq!(refused("c0e801020103"), DecodeError::Invalid("map: a key occurs twice"));
+    for code in ["e5", "cd", "c1e5", "ee", "c0e6", "fe"] {
+        assert_eq!(refused(&code.repeat(10_000)), DecodeError::TooLarge("nesting"), "{code}");
+    }
+    // Every slot holds two copies of the one before it.
+    let doubling: String = (0u8..30).map(|i| format!("cde6{0:02x}{0:02x}", 0x80 + i)).collect();
+    assert_eq!(refused(&format!("ec1fcddb61{doubling}")), DecodeError::TooLarge("repetition of cached values"));
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
+        let mut reader = Reader::new(&bytes);
+        while reader.value().is_ok() && !reader.at_end() {}
+        let _ = Reader::new(&bytes).map_with_list::<DecodeError>("datoms", &mut |_| Ok(()));
+    }
+}
