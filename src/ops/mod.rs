@@ -13,6 +13,7 @@ mod repair;
 mod restore;
 mod select;
 mod stats;
+mod values;
 mod verify;
 
 pub use backup::{BackupOptions, BackupSummary, Parent, Source, backup};

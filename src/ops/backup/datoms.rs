@@ -4,19 +4,14 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::run::{RECORDS_PER_TICK, Run, Stored, named};
-use super::super::datoms::{DATOMS, EXCEPTIONS, LOG};
+use super::run::{RECORDS_PER_TICK, Run, Stored};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{NamedRoot, SourceDescription};
 use crate::progress::Event;
 use crate::record::datom::{self, Datom, Digest, Value, ValueReference};
 use crate::repository::Writer;
-use crate::sorter::{Sorted, Sorter, SorterOptions};
+use crate::sorter::{Sorted, Sorter};
 use crate::source::datoms::{self as source, Location, Reading, View};
-use crate::tree::{self, Pushed, Root};
-
-/// Bytes after each key in the sorter: the datom's own share of the digest.
-const HASH_LEN: usize = 8;
 
 /// A database as datoms.
 #[derive(Clone, Debug)]
@@ -61,10 +56,11 @@ struct Read {
 
 pub(super) fn store(run: &mut Run<'_>, source: &DatomsSource) -> Result<Stored> {
     let current = match &source.current_view {
-        Some(location) => Some(read(run, location, &source.options, "reading the current view")?),
+        Some(location) => Some(read(run, location, &source.options, 2, "reading the current view")?),
         None => None,
     };
-    let read = read(run, &source.location, &source.options, "reading datoms")?;
+    let parts = 1 + u32::from(current.is_some());
+    let read = read(run, &source.location, &source.options, parts, "reading datoms")?;
     let view = source.view.unwrap_or(read.reading.view);
     let trees = match (view, current) {
         (View::History, current) => super::log::from_history(run, read.sorted, current.map(|c| c.sorted))?,
@@ -88,16 +84,15 @@ pub(super) struct Trees {
     pub(super) removed: u64,
 }
 
-fn read(run: &mut Run<'_>, location: &Location, options: &source::Options, stage: &str) -> Result<Read> {
+fn read(run: &mut Run<'_>, location: &Location, options: &source::Options, parts: u32, stage: &str) -> Result<Read> {
     run.observer.event(Event::Stage { name: stage, total: None });
-    let mut sorter = run.sorter();
+    let mut sorter = Sorter::new(run.sorter_options(parts));
     let mut key = Vec::new();
-    let mut hasher = datom::Hasher::new();
     let mut count = 0_u64;
     let inline = run.writer.repository().config().inline_value_max_bytes as usize;
     let (writer, observer) = (&mut run.writer, run.observer);
     let reading = source::open(location, options)?.read(&mut |datom| {
-        let hash = hasher.hash(datom).map_err(|e| cannot_represent(datom, e))?;
+        let hash = Digest::hash(datom);
         key.clear();
         match datom::long_value(&datom.v, inline).map_err(|e| cannot_represent(datom, e))? {
             None => datom::encode_key(datom, &mut key),

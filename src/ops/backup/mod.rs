@@ -1,6 +1,7 @@
 //! Backing up: a source into a snapshot.
 
 mod datoms;
+mod log;
 mod run;
 
 use std::path::PathBuf;

@@ -8,6 +8,7 @@ use crate::format::{NamedRoot, ObjectPath, Outcome, Snapshot, SourceDescription,
 use crate::id::SnapshotId;
 use crate::progress::{Event, Observer};
 use crate::repository::{Commit, Repository, Writer, WriterOptions, machine};
+use crate::sorter::SorterOptions;
 use crate::tree::Root;
 
 /// Everything that a source needs to store what it reads.
@@ -71,6 +72,12 @@ pub(super) fn run(
 }
 
 impl Run<'_> {
+    /// Options for one of `parts` sorters that are alive at the same time.
+    pub(super) fn sorter_options(&self, parts: u32) -> SorterOptions {
+        let memory_bytes = self.options.memory_bytes / parts as usize;
+        SorterOptions { memory_bytes, directory: self.options.temporary.clone() }
+    }
+
     /// Publishes a partial snapshot when it is time; `roots` makes the roots of what is stored so far.
     pub(super) fn maybe_partial(
         &mut self,

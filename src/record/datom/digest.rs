@@ -31,19 +31,27 @@ impl Digest {
         Self::default()
     }
 
-    /// Takes in a datom.
-    pub fn add(&mut self, datom: &Datom<'_>) {
+    /// What a datom contributes, see [`Digest::add_hash`].
+    pub fn hash(datom: &Datom<'_>) -> u64 {
         RECORD.with_borrow_mut(|record| {
             record.clear();
             cbor::digest_bytes(datom, record);
-            self.add_record(record);
-        });
+            hash_record(record)
+        })
+    }
+
+    /// Takes in a datom.
+    pub fn add(&mut self, datom: &Datom<'_>) {
+        self.add_hash(Self::hash(datom));
     }
 
     /// Takes in a datom that is already encoded as a record of a dump.
     pub fn add_record(&mut self, record: &[u8]) {
-        let hash = Sha256::digest(record);
-        let hash = u64::from_be_bytes(*hash.first_chunk().expect("a SHA-256 hash has 32 bytes"));
+        self.add_hash(hash_record(record));
+    }
+
+    /// Takes in a datom by its hash.
+    pub fn add_hash(&mut self, hash: u64) {
         self.xor ^= hash;
         self.sum = self.sum.wrapping_add(hash);
         self.count = self.count.wrapping_add(1);
@@ -75,6 +83,11 @@ impl Digest {
         let [xor, sum, count] = [0, 1, 2].map(|i| u64::from_be_bytes(fields[i]));
         Ok(Self { xor, sum, count })
     }
+}
+
+fn hash_record(record: &[u8]) -> u64 {
+    let hash = Sha256::digest(record);
+    u64::from_be_bytes(*hash.first_chunk().expect("a SHA-256 hash has 32 bytes"))
 }
 
 #[cfg(test)]

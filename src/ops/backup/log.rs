@@ -1,0 +1,219 @@
+//! Sorted datoms into trees: a history as it is, a state as what it adds to the parent's history.
+
+use super::super::datoms::{
+    EXCEPTIONS, Fold, KeyStream, LOG, StateOptions, ViewOrder, append_state, attribute_len, exceptions,
+};
+use super::super::{mark, values};
+use super::datoms::Trees;
+use super::run::{RECORDS_PER_TICK, Run, named};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::{NamedRoot, Snapshot};
+use crate::progress::Event;
+use crate::record::datom::{Datoms, Digest};
+use crate::sorter::{Sorted, Sorter};
+use crate::source::datoms::View;
+use crate::tree::{self, Builder, Change, Pushed, Root};
+
+/// Bytes after each key in a sorter: the datom's share of the digest.
+pub(super) const HASH_LEN: usize = 8;
+
+/// Stores a history, and where it does not fold to `current`, the exceptions.
+pub(super) fn from_history(run: &mut Run<'_>, datoms: Sorted, current: Option<Sorted>) -> Result<Trees> {
+    let mut folding = current.is_some().then(|| ViewOrder::new(run.sorter_options(3)));
+    let (log, digest, duplicates) = build_log(run, datoms, folding.as_mut())?;
+    let exceptions = match (folding, current) {
+        (Some(log), Some(current)) => {
+            run.observer.event(Event::Stage { name: "comparing the current view with the history", total: None });
+            let mut view = ViewOrder::new(run.sorter_options(3));
+            each_hashed(current, |key, _| view.push(key))?;
+            exceptions(Fold::new(log.finish()?), view.finish()?, run.sorter_options(3))?.keys
+        }
+        _ => Sorter::new(run.sorter_options(3)).finish()?,
+    };
+    let exceptions = build_exceptions(run, exceptions)?;
+    let (added, removed) = compare_with_parent(run, &log)?;
+    let log = named(LOG, log, digest.encode().to_vec());
+    Ok(Trees { log, exceptions, view: View::History, duplicates, added, removed })
+}
+
+/// Stores a state: the first one as it is, later ones as events that lead from the parent's state to this one.
+pub(super) fn from_state(run: &mut Run<'_>, datoms: Sorted, stated: View) -> Result<Trees> {
+    let Some((parent, log, old_exceptions)) = run.parent.clone().and_then(with_trees) else {
+        let trees = from_history(run, datoms, None)?;
+        return Ok(Trees { view: if stated == View::Current { View::Current } else { View::History }, ..trees });
+    };
+    run.observer.event(Event::Stage { name: "comparing with the parent snapshot", total: Some(datoms.len()) });
+    if parent.gc_checked != run.writer.gc_checked() {
+        // Nodes are taken over unread from here on: none of them may be in a pack condemned since.
+        mark::require_known(&mut run.writer, &parent.roots)?;
+    }
+    let mut state = ViewOrder::new(run.sorter_options(4));
+    let mut latest_t = [0; 8];
+    let mut duplicates = 0;
+    let mut last = Vec::new();
+    each_hashed(datoms, |key, _| {
+        latest_t = latest_t.max(*key.first_chunk().ok_or_else(short_key)?);
+        if last == key {
+            duplicates += 1;
+            return Ok(());
+        }
+        last.clear();
+        last.extend_from_slice(key);
+        state.push(key)
+    })?;
+    let mut state = Unique { keys: state.finish()?, last: Vec::new(), repeated: false };
+    let reader = run.writer.repository().reader();
+    let parameters = run.writer.repository().tree_parameters(&Datoms);
+    let old_log = view_order(run, &reader, &parameters, &mark::root(&log))?;
+    let old_exceptions = view_order(run, &reader, &parameters, &mark::root(&old_exceptions))?;
+    let options = StateOptions { latest_t, attribute_len: &attribute_len, sorter: run.sorter_options(4) };
+    let appended = append_state(old_log, old_exceptions, &mut state, options)?;
+    if state.repeated && stated == View::Unstated {
+        return Err(Error::new(
+            ErrorKind::Data,
+            "source",
+            "asserts the same fact at two transactions, which a current state cannot: say whether it is history or current state",
+        ));
+    }
+    run.writer.flush()?;
+    let mut digest = Digest::decode(&log.digest).map_err(|e| Error::damaged("digest of the parent's log", e))?;
+    let mut events = appended.events;
+    let changes = std::iter::from_fn(|| match events.next() {
+        Ok(Some(key)) => match values::hash(&reader, key) {
+            Ok(hash) => {
+                digest.add_hash(hash);
+                Some(Ok((key.to_vec(), Change::Put(Vec::new()))))
+            }
+            Err(error) => Some(Err(error)),
+        },
+        Ok(None) => None,
+        Err(error) => Some(Err(error)),
+    });
+    let (root, stats) = tree::edit(&reader, &mut run.writer, &parameters, &mark::root(&log), changes)?;
+    let exceptions = build_exceptions(run, appended.exceptions)?;
+    let log = named(LOG, root, digest.encode().to_vec());
+    Ok(Trees { log, exceptions, view: View::Current, duplicates, added: stats.added, removed: 0 })
+}
+
+/// Hands out the rows of a sorter as keys and hashes.
+fn each_hashed(mut rows: Sorted, mut take: impl FnMut(&[u8], u64) -> Result<()>) -> Result<()> {
+    while let Some(row) = rows.next()? {
+        let (key, hash) = row.split_last_chunk::<HASH_LEN>().ok_or_else(short_key)?;
+        take(key, u64::from_be_bytes(*hash))?;
+    }
+    Ok(())
+}
+
+fn build_log(
+    run: &mut Run<'_>,
+    mut datoms: Sorted,
+    mut folding: Option<&mut ViewOrder>,
+) -> Result<(Root, Digest, u64)> {
+    run.observer.event(Event::Stage { name: "storing datoms", total: Some(datoms.len()) });
+    let parameters = run.writer.repository().tree_parameters(&Datoms);
+    let mut builder = Builder::new(&parameters);
+    let mut digest = Digest::new();
+    let (mut done, mut duplicates) = (0_u64, 0);
+    while let Some(row) = datoms.next()? {
+        let (key, hash) = row.split_last_chunk::<HASH_LEN>().ok_or_else(short_key)?;
+        match builder.push(&mut run.writer, key, &[])? {
+            Pushed::Duplicate => duplicates += 1,
+            Pushed::New => {
+                digest.add_hash(u64::from_be_bytes(*hash));
+                if let Some(folding) = &mut folding {
+                    folding.push(key)?;
+                }
+            }
+        }
+        done += 1;
+        if done.is_multiple_of(RECORDS_PER_TICK) {
+            run.observer.event(Event::Progress { done });
+            run.maybe_partial(|writer| {
+                Ok(vec![
+                    named(LOG, builder.checkpoint(writer)?, digest.encode().to_vec()),
+                    named(EXCEPTIONS, Root::empty(parameters.kind().code()), Digest::new().encode().to_vec()),
+                ])
+            })?;
+        }
+    }
+    Ok((builder.finish(&mut run.writer)?, digest, duplicates))
+}
+
+fn build_exceptions(run: &mut Run<'_>, mut keys: Sorted) -> Result<NamedRoot> {
+    let parameters = run.writer.repository().tree_parameters(&Datoms);
+    let mut builder = Builder::new(&parameters);
+    let mut digest = Digest::new();
+    if !keys.is_empty() {
+        run.writer.flush()?;
+    }
+    let reader = run.writer.repository().reader();
+    while let Some(key) = keys.next()? {
+        digest.add_hash(values::hash(&reader, key)?);
+        builder.push(&mut run.writer, key, &[])?;
+    }
+    Ok(named(EXCEPTIONS, builder.finish(&mut run.writer)?, digest.encode().to_vec()))
+}
+
+/// How many datoms the parent's log lacks, and how many of its own are gone.
+fn compare_with_parent(run: &mut Run<'_>, log: &Root) -> Result<(u64, u64)> {
+    let old = run.parent.clone().and_then(with_trees);
+    let Some((_, old, _)) = old else { return Ok((log.records, 0)) };
+    if run.options.dry_run {
+        return Ok((log.records.saturating_sub(old.records), old.records.saturating_sub(log.records)));
+    }
+    run.writer.flush()?;
+    let reader = run.writer.repository().reader();
+    let parameters = run.writer.repository().tree_parameters(&Datoms);
+    let (mut added, mut removed) = (0, 0);
+    tree::diff(&reader, &parameters, &mark::root(&old), log, &mut |item| {
+        match item {
+            tree::DiffItem::OnlyInB { .. } => added += 1,
+            tree::DiffItem::OnlyInA { .. } => removed += 1,
+            tree::DiffItem::Changed { .. } => {}
+        }
+        Ok(())
+    })?;
+    Ok((added, removed))
+}
+
+fn with_trees(parent: Snapshot) -> Option<(Snapshot, NamedRoot, NamedRoot)> {
+    let find = |name: &str| parent.roots.iter().find(|root| root.name == name).cloned();
+    let (log, exceptions) = (find(LOG)?, find(EXCEPTIONS)?);
+    Some((parent, log, exceptions))
+}
+
+fn view_order(
+    run: &Run<'_>,
+    reader: &dyn tree::ReadNode,
+    parameters: &tree::TreeParameters,
+    root: &Root,
+) -> Result<Sorted> {
+    let mut order = ViewOrder::new(run.sorter_options(4));
+    let mut walker = tree::Walker::new(reader, parameters, root, tree::KeyRange::all())?;
+    while let Some((key, _)) = walker.next_record()? {
+        order.push(key)?;
+    }
+    order.finish()
+}
+
+/// A state's view keys, noticing when one fact stands at two transactions.
+struct Unique {
+    keys: Sorted,
+    last: Vec<u8>,
+    repeated: bool,
+}
+
+impl KeyStream for Unique {
+    fn next(&mut self) -> Result<Option<&[u8]>> {
+        let Some(key) = self.keys.next()? else { return Ok(None) };
+        let fact = &key[..key.len() - 9];
+        self.repeated |= self.last == fact;
+        self.last.clear();
+        self.last.extend_from_slice(fact);
+        Ok(Some(key))
+    }
+}
+
+fn short_key() -> Error {
+    Error::new(ErrorKind::Failed, "datom key", "too short")
+}
