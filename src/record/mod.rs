@@ -3,6 +3,7 @@
 //! A record is a *row*: a key, ordered as bytes, and a value. The row is the canonical form, from which node ids are made;
 //! each kind brings a column codec that stores sorted rows in fewer bytes, and a summary that lets a walk skip subtrees.
 
+mod cursor;
 pub mod datom;
 mod item;
 mod rows;
@@ -45,8 +46,8 @@ pub trait RecordKind: Send + Sync {
 /// The kind with this number.
 pub fn kind(code: u8) -> Result<&'static dyn RecordKind, DecodeError> {
     match code {
-        1 => unimplemented!(),
-        2 => unimplemented!(),
+        1 => Ok(&datom::Datoms),
+        2 => Ok(&Items),
         _ => Err(DecodeError::Invalid("record kind")),
     }
 }

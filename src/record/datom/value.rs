@@ -11,7 +11,7 @@ use crate::id::BlobId;
 pub type Text<'a> = Cow<'a, [u8]>;
 
 /// One fact.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Datom<'a> {
     /// Entity id.
     pub e: i64,
@@ -38,7 +38,7 @@ pub enum Attribute<'a> {
 
 /// A typed value. Two values are equal when they have the same type and the same canonical bytes: `1` is not `1N`, `1.0`
 /// is not `#float "1.0"`, `0.0` is not `-0.0`, `1.0M` is not `1.00M`, NaN is itself.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum Value<'a> {
     /// Only inside tuples and collections.
     Nil,
