@@ -5,18 +5,24 @@
 
 mod build;
 mod child;
+mod diff;
 mod edit;
 mod find;
 mod node;
 mod root;
 mod separator;
 mod split;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod varint;
 mod visit;
 mod walk;
 
 pub use build::{Builder, MAX_RECORD_BYTES, Pushed};
 pub use child::{Child, MAX_SUMMARY_LEN};
+pub use diff::{DiffItem, diff};
 pub use edit::{Change, EditStats, edit};
 pub use find::get;
 pub use node::{MAX_LEVEL, MAX_NODE_BYTES, Node};
