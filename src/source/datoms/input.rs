@@ -83,7 +83,9 @@ impl Input {
 
 fn broken(name: &str, error: io::Error) -> Error {
     match error.kind() {
-        io::ErrorKind::UnexpectedEof => Error::new(ErrorKind::Data, name, "ends in the middle: cut short").because(error),
+        io::ErrorKind::UnexpectedEof => {
+            Error::new(ErrorKind::Data, name, "ends in the middle: cut short").because(error)
+        }
         io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::Other => {
             Error::new(ErrorKind::Data, name, &error).because(error)
         }

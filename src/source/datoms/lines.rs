@@ -19,6 +19,8 @@ type ParseLine = for<'a> fn(&'a [u8]) -> Result<Option<Datom<'a>>, TextError>;
 /// A source of lines.
 pub(super) struct Lines {
     format: Format,
+    /// Every file is in `format`, without asking it.
+    forced: bool,
     on_error: OnError,
     first: Option<Input>,
     rest: std::vec::IntoIter<PathBuf>,
@@ -28,7 +30,8 @@ pub(super) struct Lines {
 impl Lines {
     /// A stream in this format, which is EDN or JSON.
     pub(super) fn stream(input: Input, format: Format, options: &Options) -> Self {
-        Self { format, on_error: options.on_error, first: Some(input), rest: Vec::new().into_iter(), others: 0 }
+        let rest = Vec::new().into_iter();
+        Self { format, forced: true, on_error: options.on_error, first: Some(input), rest, others: 0 }
     }
 
     /// Files in the order given, each sniffed; `others` lie beside them and are not read.
@@ -40,7 +43,7 @@ impl Lines {
             (None, Some(input)) => text_format(input)?,
             (None, None) => Format::Edn,
         };
-        Ok(Self { format, on_error: options.on_error, first, rest, others })
+        Ok(Self { format, forced: options.format.is_some(), on_error: options.on_error, first, rest, others })
     }
 
     fn read_stream(
@@ -98,7 +101,7 @@ impl DatomSource for Lines {
         }
         while let Some(path) = self.rest.next() {
             let mut input = Input::open(&path)?;
-            let format = text_format(&mut input)?;
+            let format = if self.forced { self.format } else { text_format(&mut input)? };
             self.read_stream(input, parser(format), &mut tally, sink)?;
         }
         if self.others > 0 {

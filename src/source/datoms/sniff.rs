@@ -79,8 +79,10 @@ fn object_format(rest: &[u8]) -> Result<Format, String> {
     }
     match rest.first() {
         Some(b'"') | None => Ok(Format::Json),
-        _ => Err("an EDN map (a Datalevin dump or a transaction log?), not datoms; write them as [e a v t op], one a line"
-            .to_owned()),
+        _ => Err(
+            "an EDN map (a Datalevin dump or a transaction log?), not datoms; write them as [e a v t op], one a line"
+                .to_owned(),
+        ),
     }
 }
 
