@@ -3,6 +3,8 @@
 pub mod cbor;
 pub mod digest;
 pub mod fressian;
+pub mod edn;
+pub mod json;
 mod value;
 
 pub use digest::Digest;

@@ -1,9 +1,13 @@
 //! Datoms from files and streams, in any of the formats people have: `datoms:PATH` and `datoms:-`.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+mod input;
+mod lines;
+mod sniff;
 
-use crate::error::Result;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, ErrorKind, Result};
 use crate::record::datom::Datom;
 
 /// Where datoms are read.
@@ -91,3 +95,55 @@ pub trait DatomSource: Send {
     /// Reads all datoms in the source's own order. An error of `sink` ends the reading and is handed back.
     fn read(&mut self, sink: &mut dyn FnMut(&Datom<'_>) -> Result<()>) -> Result<Reading>;
 }
+
+/// Opens a source, recognising its format unless `options` names it.
+///
+/// Files and streams may be compressed with gzip or zstd. A directory is a dump, a backup, or holds EDN and JSON files,
+/// which are read in the order of their names.
+pub fn open(location: &Location, options: &Options) -> Result<Box<dyn DatomSource>> {
+    match location {
+        Location::Stdin => open_stream(input::Input::stdin()?, options),
+        Location::Path(path) if path.is_dir() => open_directory(path, options),
+        Location::Path(path) => open_stream(input::Input::open(path)?, options),
+    }
+}
+
+fn open_stream(mut input: input::Input, options: &Options) -> Result<Box<dyn DatomSource>> {
+    let format = match options.format {
+        Some(format) => format,
+        None => sniff::stream(&mut input)?,
+    };
+    match format {
+        Format::Edn | Format::Json => Ok(Box::new(lines::Lines::stream(input, format, options))),
+        // MERGE: flat_cbor::open(input, options)
+        Format::FlatCbor => not_compiled_in(input.name()),
+        Format::Dump | Format::Datacamp => {
+            Err(Error::new(ErrorKind::Usage, input.name(), "a file or stream, where this format is a directory"))
+        }
+    }
+}
+
+fn open_directory(path: &Path, options: &Options) -> Result<Box<dyn DatomSource>> {
+    let found = match options.format {
+        Some(format @ (Format::Dump | Format::Datacamp)) => sniff::Directory::Whole(format),
+        Some(Format::FlatCbor) => {
+            return Err(Error::new(ErrorKind::Usage, path.display(), "a directory, where this format is a file"));
+        }
+        Some(Format::Edn | Format::Json) | None => sniff::directory(path)?,
+    };
+    match (found, options.format) {
+        (sniff::Directory::Files(files, others), _) => Ok(Box::new(lines::Lines::files(files, others, options)?)),
+        (sniff::Directory::Whole(_), Some(Format::Edn | Format::Json)) => {
+            Err(Error::new(ErrorKind::Usage, path.display(), "a dump or backup, not EDN or JSON files"))
+        }
+        // MERGE: Format::Dump => dump::open(path, options), Format::Datacamp => datacamp::open(path, options)
+        (sniff::Directory::Whole(_), _) => not_compiled_in(path.display()),
+    }
+}
+
+fn not_compiled_in(object: impl std::fmt::Display) -> Result<Box<dyn DatomSource>> {
+    Err(Error::new(ErrorKind::Data, object, "not compiled in yet"))
+}
+
+#[cfg(test)]
+mod tests;

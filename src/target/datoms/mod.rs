@@ -1,9 +1,12 @@
 //! Datoms to files and streams: `datoms:PATH` and `datoms:-`.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+mod lines;
+mod output;
 
-use crate::error::Result;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, ErrorKind, Result};
 use crate::record::datom::Datom;
 
 /// Where datoms are written.
@@ -84,3 +87,54 @@ pub trait DatomTarget: Send {
     /// Makes everything durable under its final name.
     fn finish(self: Box<Self>) -> Result<Written>;
 }
+
+/// Creates a target in the format that `options` names, or else the location: what the name ends in, apart from `.gz`;
+/// a directory is a dump; anything else and standard output are EDN lines.
+pub fn create(location: &Location, options: &Options, description: &Description) -> Result<Box<dyn DatomTarget>> {
+    let format = options.format.unwrap_or_else(|| format_of(location));
+    // MERGE: both take the description; until then only lines are written, which have no room for it.
+    let _ = description;
+    match (format, location) {
+        (Format::Edn, _) => Ok(Box::new(lines::Lines::edn(open_output(location, options)?))),
+        (Format::Json, _) => Ok(Box::new(lines::Lines::json(open_output(location, options)?))),
+        // MERGE: flat_cbor::create(...)
+        (Format::FlatCbor, _) => not_compiled_in(location),
+        (Format::Dump, Location::Stdout) => {
+            Err(Error::new(ErrorKind::Usage, "standard output", "a stream, where this format is a directory"))
+        }
+        // MERGE: dump::create(...)
+        (Format::Dump, Location::Path(_)) => not_compiled_in(location),
+    }
+}
+
+fn format_of(location: &Location) -> Format {
+    let Location::Path(path) = location else { return Format::Edn };
+    let name = path.to_string_lossy();
+    if path.is_dir() || name.ends_with('/') {
+        return Format::Dump;
+    }
+    let plain = name.strip_suffix(".gz").unwrap_or(&name);
+    match Path::new(plain).extension().and_then(|extension| extension.to_str()) {
+        Some("json" | "jsonl" | "ndjson") => Format::Json,
+        Some("cbor") => Format::FlatCbor,
+        _ => Format::Edn,
+    }
+}
+
+fn open_output(location: &Location, options: &Options) -> Result<output::Output> {
+    match location {
+        Location::Path(path) => output::Output::file(path, options.overwrite),
+        Location::Stdout => Ok(output::Output::stdout()),
+    }
+}
+
+fn not_compiled_in(location: &Location) -> Result<Box<dyn DatomTarget>> {
+    let object = match location {
+        Location::Path(path) => path.display().to_string(),
+        Location::Stdout => "standard output".to_owned(),
+    };
+    Err(Error::new(ErrorKind::Data, object, "not compiled in yet"))
+}
+
+#[cfg(test)]
+mod tests;

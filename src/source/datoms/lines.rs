@@ -1,0 +1,166 @@
+//! Datoms from text: EDN or JSON lines in one stream or in the files of a directory.
+
+use std::path::PathBuf;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::record::datom::edn::{self, TextError};
+use crate::record::datom::{Datom, Value, json};
+use crate::source::datoms::input::Input;
+use crate::source::datoms::{DatomSource, Format, OnError, Options, Reading, View, sniff};
+
+/// How many of the lines left out are listed.
+const PROBLEMS_MAX: usize = 1000;
+/// Datahike's first transaction id; entities above are transactions.
+const FIRST_TRANSACTION: i64 = 1 << 29;
+const UNPRINTED: &str = "values that were printed as #object, without their content";
+
+type ParseLine = for<'a> fn(&'a [u8]) -> Result<Option<Datom<'a>>, TextError>;
+
+/// A source of lines.
+pub(super) struct Lines {
+    format: Format,
+    /// Every file is in `format`, without asking it.
+    forced: bool,
+    on_error: OnError,
+    first: Option<Input>,
+    rest: std::vec::IntoIter<PathBuf>,
+    others: u64,
+}
+
+impl Lines {
+    /// A stream in this format, which is EDN or JSON.
+    pub(super) fn stream(input: Input, format: Format, options: &Options) -> Self {
+        let rest = Vec::new().into_iter();
+        Self { format, forced: true, on_error: options.on_error, first: Some(input), rest, others: 0 }
+    }
+
+    /// Files in the order given, each sniffed; `others` lie beside them and are not read.
+    pub(super) fn files(paths: Vec<PathBuf>, others: u64, options: &Options) -> Result<Self> {
+        let mut rest = paths.into_iter();
+        let mut first = rest.next().map(|path| Input::open(&path)).transpose()?;
+        let format = match (options.format, &mut first) {
+            (Some(format), _) => format,
+            (None, Some(input)) => text_format(input)?,
+            (None, None) => Format::Edn,
+        };
+        Ok(Self { format, forced: options.format.is_some(), on_error: options.on_error, first, rest, others })
+    }
+
+    fn read_stream(
+        &self,
+        mut input: Input,
+        parse: ParseLine,
+        tally: &mut Tally,
+        sink: &mut dyn FnMut(&Datom<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let name = input.name().to_owned();
+        let mut number = 0_u64;
+        while let Some(line) = input.line()? {
+            number += 1;
+            let line = if number == 1 { line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line) } else { line };
+            match parse(line) {
+                Ok(Some(datom)) => {
+                    tally.count(&datom);
+                    sink(&datom)?;
+                }
+                Ok(None) => {}
+                Err(why) if self.on_error == OnError::Collect => {
+                    tally.reading.problems_count += 1;
+                    if tally.reading.problems.len() < PROBLEMS_MAX {
+                        tally.reading.problems.push((format!("{name}:{number}"), why.to_string()));
+                    }
+                }
+                Err(why) => {
+                    let place = format!("{name}:{number}:{}", why.column);
+                    return Err(Error::new(ErrorKind::Data, place, &why.reason));
+                }
+            }
+        }
+        tally.reading.bytes += input.stored_bytes();
+        Ok(())
+    }
+}
+
+/// The format of one file among others.
+fn text_format(input: &mut Input) -> Result<Format> {
+    match sniff::stream(input)? {
+        format @ (Format::Edn | Format::Json) => Ok(format),
+        _ => Err(Error::new(ErrorKind::Data, input.name(), "neither EDN nor JSON, unlike its name")),
+    }
+}
+
+fn parser(format: Format) -> ParseLine {
+    if format == Format::Json { json::parse_line } else { edn::parse_line }
+}
+
+impl DatomSource for Lines {
+    fn read(&mut self, sink: &mut dyn FnMut(&Datom<'_>) -> Result<()>) -> Result<Reading> {
+        let mut tally = Tally::new(self.format);
+        if let Some(input) = self.first.take() {
+            self.read_stream(input, parser(self.format), &mut tally, sink)?;
+        }
+        while let Some(path) = self.rest.next() {
+            let mut input = Input::open(&path)?;
+            let format = if self.forced { self.format } else { text_format(&mut input)? };
+            self.read_stream(input, parser(format), &mut tally, sink)?;
+        }
+        if self.others > 0 {
+            tally.note("other files in the directory, which were not read", self.others);
+        }
+        Ok(tally.finish())
+    }
+}
+
+/// What is counted while datoms pass.
+struct Tally {
+    reading: Reading,
+    max_t: Option<i64>,
+    max_eid: Option<i64>,
+}
+
+impl Tally {
+    fn new(format: Format) -> Self {
+        let reading = Reading {
+            format,
+            view: View::Unstated,
+            datoms: 0,
+            bytes: 0,
+            retractions: 0,
+            problems: Vec::new(),
+            problems_count: 0,
+            notes: Default::default(),
+            properties: Default::default(),
+        };
+        Self { reading, max_t: None, max_eid: None }
+    }
+
+    #[inline]
+    fn count(&mut self, datom: &Datom<'_>) {
+        self.reading.datoms += 1;
+        self.reading.retractions += u64::from(!datom.added);
+        self.max_t = self.max_t.max(Some(datom.t));
+        // Transactions are entities too; where their ids are above all others they do not count.
+        if datom.t < FIRST_TRANSACTION || datom.e < FIRST_TRANSACTION {
+            self.max_eid = self.max_eid.max(Some(datom.e));
+        }
+        if matches!(&datom.v, Value::Tagged(tag, _) if tag == "object") {
+            self.note(UNPRINTED, 1);
+        }
+    }
+
+    fn note(&mut self, what: &str, count: u64) {
+        *self.reading.notes.entry(what.to_owned()).or_default() += count;
+    }
+
+    fn finish(mut self) -> Reading {
+        if self.reading.retractions > 0 {
+            self.reading.view = View::History;
+        }
+        for (name, value) in [("max-t", self.max_t), ("max-eid", self.max_eid)] {
+            if let Some(value) = value {
+                self.reading.properties.insert(name.to_owned(), value.to_string());
+            }
+        }
+        self.reading
+    }
+}
