@@ -36,3 +36,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
         Err(error) => Err(Error::new(ErrorKind::Interrupted, "", "the runtime is shutting down").because(error)),
     }
 }
+//! What users ask for: backup, restore, check, prune and the others.
+
+pub mod datoms;
+pub mod select;
