@@ -59,3 +59,31 @@ pub trait Backend: Send + Sync {
     /// Removes the object; removing what is not there is no error.
     fn delete<'a>(&'a self, path: &'a ObjectPath) -> Answer<'a, ()>;
 }
+
+/// Counts
+#[derive(Clone, Debug, Default)]
+pub struct RequestCounts(pub std::collections::BTreeMap<&'static str, u64>);
+impl RequestCounts {
+    /// since
+    pub fn since(&self, _o: &Self) -> Vec<(String, u64)> {
+        Vec::new()
+    }
+}
+/// Counted
+pub struct Counted(std::sync::Arc<dyn Backend>);
+impl Counted {
+    /// new
+    pub fn new(b: std::sync::Arc<dyn Backend>) -> Self {
+        Self(b)
+    }
+    /// counts
+    pub fn counts(&self) -> RequestCounts {
+        RequestCounts::default()
+    }
+}
+impl std::ops::Deref for Counted {
+    type Target = dyn Backend;
+    fn deref(&self) -> &Self::Target {
+        &*self.0
+    }
+}

@@ -116,11 +116,7 @@ pub(super) fn list(reader: &Reader, id: BlobId) -> Result<Vec<BlobId>> {
     Ok(ids.iter().map(|id| BlobId::new(*id)).collect())
 }
 
-fn collect(
-    node: &Node,
-    kind: &dyn record::RecordKind,
-    references: &mut Vec<Reference>,
-) -> Result<(), DecodeError> {
+fn collect(node: &Node, kind: &dyn record::RecordKind, references: &mut Vec<Reference>) -> Result<(), DecodeError> {
     node.rows.iter().try_for_each(|(key, value)| kind.references(key, value, references))
 }
 

@@ -2,6 +2,7 @@
 //!
 //! These functions are `async` and do their work on a blocking thread of the current tokio runtime.
 
+mod attributes;
 mod backup;
 mod check;
 mod datoms;
@@ -16,17 +17,24 @@ mod stats;
 mod values;
 mod verify;
 
-pub use backup::{BackupOptions, BackupSummary, Parent, Source, backup};
+pub use attributes::AttributeFilter;
+pub use backup::{BackupOptions, BackupSummary, DatomsSource, Parent, Source, backup};
+
 pub use check::{CheckOptions, CheckReport, Finding, ReadData, check};
-pub use diff::{DiffSummary, diff};
-pub use forget::{ForgetOptions, ForgetReport, forget};
+pub use datoms::TimePoint;
+pub use diff::{DiffSummary, Difference, diff};
+pub use forget::{ForgetGroup, ForgetOptions, ForgetReport, forget};
 pub use prune::{PruneOptions, PruneReport, prune};
 pub use repair::{RepairReport, repair_index};
 pub use restore::{RestoreOptions, RestoreSummary, View, restore};
+pub use select::*;
 pub use stats::{Stats, stats};
 pub use verify::{VerifyReport, verify};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::{Outcome, Snapshot};
+use crate::id::SnapshotId;
+use crate::repository::Repository;
 
 /// Runs `work` where it may block.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
@@ -36,7 +44,15 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
         Err(error) => Err(Error::new(ErrorKind::Interrupted, "", "the runtime is shutting down").because(error)),
     }
 }
-//! What users ask for: backup, restore, check, prune and the others.
 
-pub mod datoms;
-pub mod select;
+/// A live snapshot, with the index loaded afterwards, so that everything in the snapshot is found.
+fn open_snapshot(repository: &Repository, id: SnapshotId) -> Result<Snapshot> {
+    let object = || format!("snapshot {}", id.short());
+    let snapshot = match repository.outcome(id)? {
+        Some(Outcome::Committed(snapshot)) => snapshot,
+        Some(Outcome::Forgotten { .. }) => return Err(Error::new(ErrorKind::NotFound, object(), "was forgotten")),
+        _ => return Err(Error::new(ErrorKind::NotFound, object(), "no such snapshot")),
+    };
+    repository.load_index(&repository.gc_records()?)?;
+    Ok(snapshot)
+}

@@ -1,10 +1,9 @@
 //! Items: any key with any value, stored as they are, keys without the start they share with the key before.
 
 use crate::error::DecodeError;
-use crate::id::BlobId;
 
 use super::cursor::{Cursor, common_prefix, put_len};
-use super::{RecordKind, Rows};
+use super::{RecordKind, Reference, Rows};
 
 /// Any key with any value.
 pub struct Items;
@@ -101,7 +100,7 @@ impl RecordKind for Items {
         Ok(Vec::new())
     }
 
-    fn references(&self, _key: &[u8], _value: &[u8], _ids: &mut Vec<BlobId>) -> Result<(), DecodeError> {
+    fn references(&self, _key: &[u8], _value: &[u8], _references: &mut Vec<Reference>) -> Result<(), DecodeError> {
         Ok(())
     }
 }

@@ -12,6 +12,7 @@ pub use item::Items;
 pub use rows::Rows;
 
 use crate::error::DecodeError;
+use crate::id::BlobId;
 
 /// How one kind of record is stored in leaves.
 ///
@@ -39,8 +40,17 @@ pub trait RecordKind: Send + Sync {
     /// The summary of a subtree from its children's summaries.
     fn merge(&self, summaries: &[&[u8]]) -> Result<Vec<u8>, DecodeError>;
 
-    /// Appends the ids of all blobs outside the tree that this row refers to.
-    fn references(&self, key: &[u8], value: &[u8], ids: &mut Vec<crate::id::BlobId>) -> Result<(), DecodeError>;
+    /// Appends all blobs outside the tree that this row refers to.
+    fn references(&self, key: &[u8], value: &[u8], references: &mut Vec<Reference>) -> Result<(), DecodeError>;
+}
+
+/// A blob outside the tree that a row refers to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reference {
+    /// The blob.
+    pub id: BlobId,
+    /// Whether it only lists the ids of the chunks that hold the content.
+    pub listed: bool,
 }
 
 /// The kind with this number.

@@ -60,13 +60,16 @@ fn create(store: Store, secret: &Secret, options: &CreateOptions) -> Result<Repo
         user: user_name(),
         created_ms: now_ms(),
     };
-    let (slot, body) =
-        KeySlot::create(config.id, &keyring, &secret.0, options.kdf, random(), random(), description)
-            .map_err(|e| Error::new(ErrorKind::Usage, "key slot", e))?;
+    let (slot, body) = KeySlot::create(config.id, &keyring, &secret.0, options.kdf, random(), random(), description)
+        .map_err(|e| Error::new(ErrorKind::Usage, "key slot", e))?;
     store.put(&ObjectPath::key_slot(slot), body)?;
     if store.put_new(&ObjectPath::config(), config.encode(&keys))? == PutNew::Exists {
         store.delete(&ObjectPath::key_slot(slot))?;
-        return Err(Error::new(ErrorKind::AlreadyExists, store.location(), "another program is creating a repository here"));
+        return Err(Error::new(
+            ErrorKind::AlreadyExists,
+            store.location(),
+            "another program is creating a repository here",
+        ));
     }
     assemble(store, config, keyring, slot, &OpenOptions { cache: options.cache.clone(), ..OpenOptions::default() })
 }

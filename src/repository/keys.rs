@@ -41,7 +41,9 @@ impl Repository {
     pub fn key_slots(&self) -> Result<Vec<KeySlotInfo>> {
         let mut slots = Vec::new();
         for (path, _) in self.store().list("keys/")? {
-            let (Ok(id), Some(object)) = (path.name().parse::<KeySlotId>(), self.store().find(&path)?) else { continue };
+            let (Ok(id), Some(object)) = (path.name().parse::<KeySlotId>(), self.store().find(&path)?) else {
+                continue;
+            };
             let slot = KeySlot::decode(id, &object)
                 .map(|slot| (slot.description().clone(), slot.method()))
                 .map_err(|e| slot_error(&path, e));
@@ -72,7 +74,11 @@ impl Repository {
             return Err(Error::new(ErrorKind::NotFound, path, "no such key slot"));
         }
         if !slots.iter().any(|slot| slot.id != id && slot.slot.is_ok()) {
-            return Err(Error::new(ErrorKind::Usage, path, "is the last key slot: without it nobody could open the repository"));
+            return Err(Error::new(
+                ErrorKind::Usage,
+                path,
+                "is the last key slot: without it nobody could open the repository",
+            ));
         }
         self.store().delete(&path)
     }

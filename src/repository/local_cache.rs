@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::sync::PoisonError;
 
-use super::{GcRecords, Repository};
 use super::random::random;
+use super::{GcRecords, Repository};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{IndexContent, ObjectPath};
 use crate::id::IndexId;
@@ -27,10 +27,12 @@ impl Repository {
     }
 
     /// Writes an index object and takes it into the index in memory.
-    pub fn put_index(&self, content: &IndexContent) -> Result<IndexId> {
+    pub fn put_index(&self, content: IndexContent) -> Result<IndexId> {
+        let level = level(&content);
+        let packs = content.packs.clone();
         let (id, body) = content.seal(self.keys(), &random());
-        self.store().put(&ObjectPath::index(level(content), id), body)?;
-        self.index().write().unwrap_or_else(PoisonError::into_inner).add_object(id, &content.packs)?;
+        self.store().put(&ObjectPath::index(level, id), body)?;
+        self.index().write().unwrap_or_else(PoisonError::into_inner).add_object(id, &packs)?;
         Ok(id)
     }
 

@@ -142,7 +142,7 @@ impl Packer {
         }
         let packs = std::mem::take(&mut self.unindexed);
         self.unindexed_bytes = 0;
-        self.repository.put_index(&IndexContent { packs, replaces: Vec::new() })?;
+        self.repository.put_index(IndexContent { packs, replaces: Vec::new() })?;
         Ok(())
     }
 }

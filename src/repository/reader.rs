@@ -155,7 +155,11 @@ impl Blobs {
         drop(index);
         let location = found.ok_or_else(|| {
             let object = ObjectPath::pack(delta.pack);
-            Error::new(ErrorKind::Damaged, object, format!("blob {} needs {base}, of which no whole copy exists", delta.blob.id))
+            Error::new(
+                ErrorKind::Damaged,
+                object,
+                format!("blob {} needs {base}, of which no whole copy exists", delta.blob.id),
+            )
         })?;
         let frame = self.frame(&location)?;
         let start = location.offset_in_frame as usize;
@@ -189,7 +193,9 @@ fn wrong_kind(id: BlobId) -> Error {
 
 fn missing_is_damage(error: Error, path: &ObjectPath) -> Error {
     match error.kind() {
-        ErrorKind::NotFound => Error::new(ErrorKind::Damaged, path, "the index lists it but it is missing").because(error),
+        ErrorKind::NotFound => {
+            Error::new(ErrorKind::Damaged, path, "the index lists it but it is missing").because(error)
+        }
         _ => error,
     }
 }

@@ -100,7 +100,13 @@ impl Repository {
             let Some(id) = path.as_str().split('/').nth(1).and_then(|id| id.parse().ok()) else { continue };
             let known = sessions.iter().position(|s| s.id == id);
             let i = known.unwrap_or_else(|| {
-                sessions.push(OpenSession { id, record: None, last_alive_ms: i64::MIN, acknowledged_gc: 0, objects: Vec::new() });
+                sessions.push(OpenSession {
+                    id,
+                    record: None,
+                    last_alive_ms: i64::MIN,
+                    acknowledged_gc: 0,
+                    objects: Vec::new(),
+                });
                 sessions.len() - 1
             });
             let session = &mut sessions[i];

@@ -56,7 +56,11 @@ impl Store {
             Ok(PutNew::Created) => Ok(PutNew::Created),
             Ok(PutNew::Exists) => Ok(if self.holds(path, &body)? { PutNew::Created } else { PutNew::Exists }),
             Err(error) if error.kind() == ErrorKind::Transient => {
-                if self.holds(path, &body)? { Ok(PutNew::Created) } else { Err(error) }
+                if self.holds(path, &body)? {
+                    Ok(PutNew::Created)
+                } else {
+                    Err(error)
+                }
             }
             Err(error) => Err(error),
         }

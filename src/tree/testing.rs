@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::{Builder, Node, Pushed, ReadNode, Root, TreeKeys, TreeParameters, WriteNode};
 use crate::error::{DecodeError, Error, ErrorKind, Result};
 use crate::id::BlobId;
-use crate::record::{Items, RecordKind, Rows};
+use crate::record::{Items, RecordKind, Reference, Rows};
 
 pub(super) type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -60,7 +60,7 @@ impl RecordKind for SmallItems {
         Ok(merged)
     }
 
-    fn references(&self, _: &[u8], _: &[u8], _: &mut Vec<BlobId>) -> Result<(), DecodeError> {
+    fn references(&self, _: &[u8], _: &[u8], _: &mut Vec<Reference>) -> Result<(), DecodeError> {
         Ok(())
     }
 }

@@ -92,7 +92,12 @@ fn records(mut walker: Walker<'_>) -> Vec<(Vec<u8>, Vec<u8>)> {
     records
 }
 
-fn differences(store: &Store, shape: &TreeParameters, a: &Root, b: &Root) -> Vec<(Vec<u8>, Option<Vec<u8>>, Option<Vec<u8>>)> {
+fn differences(
+    store: &Store,
+    shape: &TreeParameters,
+    a: &Root,
+    b: &Root,
+) -> Vec<(Vec<u8>, Option<Vec<u8>>, Option<Vec<u8>>)> {
     let mut all = Vec::new();
     diff(store, shape, a, b, &mut |item| {
         all.push(match item {

@@ -64,7 +64,7 @@ pub(super) fn store(run: &mut Run<'_>, source: &DatomsSource) -> Result<Stored> 
     let view = source.view.unwrap_or(read.reading.view);
     let trees = match (view, current) {
         (View::History, current) => super::log::from_history(run, read.sorted, current.map(|c| c.sorted))?,
-        (_, Some(_)) if view == View::Current => {
+        (View::Current, Some(_)) => {
             return Err(Error::new(ErrorKind::Usage, spell(&source.location), "a current view beside a current view"));
         }
         (View::Unstated, Some(current)) => super::log::from_history(run, read.sorted, Some(current.sorted))?,
@@ -98,7 +98,10 @@ fn read(run: &mut Run<'_>, location: &Location, options: &source::Options, parts
             None => datom::encode_key(datom, &mut key),
             Some(long) => {
                 let v = Value::Stored(store_value(writer, &long)?);
-                datom::encode_key(&Datom { e: datom.e, a: datom.a.clone(), v, t: datom.t, added: datom.added }, &mut key)
+                datom::encode_key(
+                    &Datom { e: datom.e, a: datom.a.clone(), v, t: datom.t, added: datom.added },
+                    &mut key,
+                )
             }
         }
         .map_err(|e| cannot_represent(datom, e))?;
@@ -117,16 +120,15 @@ fn read(run: &mut Run<'_>, location: &Location, options: &source::Options, parts
 
 /// Stores the canonical encoding of a long value: as one chunk, or cut, with a chunk that lists the chunks.
 fn store_value(writer: &mut Writer, encoded: &[u8]) -> Result<ValueReference> {
-    let start = encoded[..encoded.len().min(datom::REFERENCE_START)].to_vec();
+    let start = encoded[..encoded.len().min(datom::STORED_START_LEN)].to_vec();
     let length = encoded.len() as u64;
-    let chunker = writer.chunker();
-    if encoded.len() <= chunker.max_bytes() {
+    if encoded.len() <= writer.chunker().sizes().max_bytes {
         let id = writer.write_chunk(Bytes::copy_from_slice(encoded))?;
         return Ok(ValueReference { start, id, listed: false, length });
     }
     let mut list = Vec::new();
     let mut rest = encoded;
-    while let Some(length) = chunker.cut(rest, true) {
+    while let Some(length) = writer.chunker().cut(rest, true) {
         let (chunk, tail) = rest.split_at(length);
         let id = writer.write_chunk(Bytes::copy_from_slice(chunk))?;
         list.extend_from_slice(id.as_bytes());
@@ -138,7 +140,7 @@ fn store_value(writer: &mut Writer, encoded: &[u8]) -> Result<ValueReference> {
 
 fn cannot_represent(datom: &Datom<'_>, why: impl std::fmt::Display) -> Error {
     let mut text = Vec::new();
-    datom::print_datom(datom, &mut text);
+    datom::edn::print_datom(datom, &mut text);
     text.truncate(200);
     Error::new(ErrorKind::Data, format!("datom {}", String::from_utf8_lossy(&text)), why)
 }

@@ -167,8 +167,8 @@ fn compare_with_parent(run: &mut Run<'_>, log: &Root) -> Result<(u64, u64)> {
     let (mut added, mut removed) = (0, 0);
     tree::diff(&reader, &parameters, &mark::root(&old), log, &mut |item| {
         match item {
-            tree::DiffItem::OnlyInB { .. } => added += 1,
-            tree::DiffItem::OnlyInA { .. } => removed += 1,
+            tree::DiffItem::Added { .. } => added += 1,
+            tree::DiffItem::Removed { .. } => removed += 1,
             tree::DiffItem::Changed { .. } => {}
         }
         Ok(())

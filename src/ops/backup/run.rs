@@ -48,8 +48,11 @@ pub(super) fn run(
 ) -> Result<BackupSummary> {
     let started = Instant::now();
     let requests_before = repository.store().counts();
-    let writer = repository
-        .writer(WriterOptions { compression_level: options.compression_level, class: options.class, dry_run: options.dry_run })?;
+    let writer = repository.writer(WriterOptions {
+        compression_level: options.compression_level,
+        class: options.class,
+        dry_run: options.dry_run,
+    })?;
     let draft = draft(&writer, source, options);
     let parent = find_parent(&writer, options, &draft)?;
     let mut run = Run {
@@ -79,10 +82,7 @@ impl Run<'_> {
     }
 
     /// Publishes a partial snapshot when it is time; `roots` makes the roots of what is stored so far.
-    pub(super) fn maybe_partial(
-        &mut self,
-        roots: impl FnOnce(&mut Writer) -> Result<Vec<NamedRoot>>,
-    ) -> Result<()> {
+    pub(super) fn maybe_partial(&mut self, roots: impl FnOnce(&mut Writer) -> Result<Vec<NamedRoot>>) -> Result<()> {
         let bytes = self.writer.statistics().bytes_stored - self.partial_bytes;
         let due = self.partial_at.elapsed() >= self.options.partial_every || bytes >= self.options.partial_every_bytes;
         if !due || self.options.dry_run {
@@ -103,11 +103,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn finish(
-        mut self,
-        stored: Stored,
-        requests_before: &crate::backend::RequestCounts,
-    ) -> Result<BackupSummary> {
+    fn finish(mut self, stored: Stored, requests_before: &crate::backend::RequestCounts) -> Result<BackupSummary> {
         let unchanged = self.parent.as_ref().is_some_and(|parent| {
             parent.status == Status::Complete && parent.roots == stored.roots && parent.properties == stored.properties
         });
@@ -155,9 +151,12 @@ impl Run<'_> {
 
     /// Partial snapshots of the same job: the complete one holds everything they do.
     fn superseded(&self, complete: &Snapshot) -> Vec<SnapshotId> {
-        let earlier = self.writer.snapshots().live().into_iter().filter(|s| {
-            s.status == Status::Partial && s.host == complete.host && s.label == complete.label
-        });
+        let earlier = self
+            .writer
+            .snapshots()
+            .live()
+            .into_iter()
+            .filter(|s| s.status == Status::Partial && s.host == complete.host && s.label == complete.label);
         self.partials.iter().copied().chain(earlier.map(|s| s.id)).collect()
     }
 
@@ -220,7 +219,10 @@ fn find_parent(writer: &Writer, options: &BackupOptions, draft: &Snapshot) -> Re
         Parent::None => Ok(None),
         Parent::Latest => {
             let live = writer.snapshots().live();
-            Ok(live.into_iter().rfind(|s| s.host == draft.host && s.label == draft.label && s.status == Status::Complete).cloned())
+            Ok(live
+                .into_iter()
+                .rfind(|s| s.host == draft.host && s.label == draft.label && s.status == Status::Complete)
+                .cloned())
         }
         Parent::Snapshot(id) => match writer.repository().outcome(id)? {
             Some(Outcome::Committed(snapshot)) => Ok(Some(snapshot)),

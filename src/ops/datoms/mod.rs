@@ -47,5 +47,17 @@ pub use states::{Appended, StateOptions, append_state};
 pub use stream::{KeyStream, Keys};
 pub use time::{TimePoint, TimeResolver, Window};
 
+use crate::record::datom;
+
+/// Name of the tree that holds every event.
+pub const LOG: &str = "log";
+/// Name of the tree that holds what folding the log gives wrong.
+pub const EXCEPTIONS: &str = "exceptions";
+
+/// Length of the attribute at the start of these bytes of a key; none where there is no attribute.
+pub fn attribute_len(bytes: &[u8]) -> usize {
+    datom::attribute_len(bytes).unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests;

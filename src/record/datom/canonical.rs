@@ -10,6 +10,7 @@ use num_bigint::{BigInt, Sign};
 
 use crate::error::DecodeError;
 use crate::id::BlobId;
+use crate::record::Reference;
 use crate::record::cursor::Cursor;
 
 use super::text::{escaped_len, is_wtf8, put_escaped, unescape};
@@ -22,7 +23,7 @@ pub const INLINE_VALUE_MAX: usize = 1024;
 pub const MAX_NESTING: usize = 64;
 
 /// Bytes of a long value that stand in the key.
-const STORED_START_LEN: usize = 64;
+pub const STORED_START_LEN: usize = 64;
 
 /// The type bytes of values; they order values of different types.
 pub(super) mod tag {
@@ -344,8 +345,8 @@ fn take_stored(cursor: &mut Cursor<'_>) -> Result<ValueReference, DecodeError> {
     Ok(ValueReference { start, id, listed, length })
 }
 
-/// The id in the canonical bytes of a value, if they stand for a stored one.
-pub(super) fn stored_id(value: &[u8]) -> Result<Option<BlobId>, DecodeError> {
+/// What the canonical bytes of a value refer to, if they stand for a stored one.
+pub(super) fn stored_reference(value: &[u8]) -> Result<Option<Reference>, DecodeError> {
     if value.first() != Some(&tag::STORED) {
         return Ok(None);
     }
@@ -353,7 +354,7 @@ pub(super) fn stored_id(value: &[u8]) -> Result<Option<BlobId>, DecodeError> {
     cursor.take(1)?;
     let reference = take_stored(&mut cursor)?;
     cursor.finish()?;
-    Ok(Some(reference.id))
+    Ok(Some(Reference { id: reference.id, listed: reference.listed }))
 }
 
 fn take_bool(cursor: &mut Cursor<'_>) -> Result<bool, DecodeError> {

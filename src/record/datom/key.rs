@@ -95,7 +95,7 @@ pub fn value_range(key: &[u8]) -> Result<Range<usize>, DecodeError> {
 
 /// Length of the attribute at the start of `bytes`.
 #[inline]
-pub(super) fn attribute_len(bytes: &[u8]) -> Result<usize, DecodeError> {
+pub fn attribute_len(bytes: &[u8]) -> Result<usize, DecodeError> {
     match bytes.split_first().ok_or(DecodeError::Truncated)? {
         (&(KEYWORD | STRING), text) => Ok(1 + escaped_len(text)?),
         (&ID, _) => Ok(9),

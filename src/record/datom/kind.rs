@@ -1,10 +1,9 @@
 //! The record kind of datoms.
 
 use crate::error::DecodeError;
-use crate::id::BlobId;
-use crate::record::{RecordKind, Rows};
+use crate::record::{RecordKind, Reference, Rows};
 
-use super::canonical::stored_id;
+use super::canonical::stored_reference;
 use super::columns;
 use super::key::split_key;
 use super::summary::{Summary, attribute_bit};
@@ -59,8 +58,8 @@ impl RecordKind for Datoms {
         Ok(merged.encode())
     }
 
-    fn references(&self, key: &[u8], _value: &[u8], ids: &mut Vec<BlobId>) -> Result<(), DecodeError> {
-        ids.extend(stored_id(split_key(key)?.v)?);
+    fn references(&self, key: &[u8], _value: &[u8], references: &mut Vec<Reference>) -> Result<(), DecodeError> {
+        references.extend(stored_reference(split_key(key)?.v)?);
         Ok(())
     }
 }

@@ -34,6 +34,18 @@ pub enum Format {
     Datacamp,
 }
 
+impl std::fmt::Display for Format {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Edn => "edn",
+            Self::Json => "json",
+            Self::FlatCbor => "cbor",
+            Self::Dump => "dump",
+            Self::Datacamp => "datacamp",
+        })
+    }
+}
+
 /// Whether the datoms of a source are its history or its current state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum View {
