@@ -58,7 +58,7 @@ pub(super) fn require_known(writer: &mut Writer, roots: &[NamedRoot]) -> Result<
     }
     impl Reached for Known<'_> {
         fn blob(&mut self, id: BlobId) -> Result<bool> {
-            if self.writer.is_known(&id)? {
+            if self.writer.is_known(&id) {
                 return Ok(self.seen.insert(id));
             }
             let message = "was removed by a pruner while this backup ran";

@@ -53,9 +53,9 @@ impl Repository {
         let listed = self.list_index()?;
         let present: HashSet<IndexId> = listed.iter().map(|(_, id)| *id).collect();
         let mut index = self.index().write().unwrap_or_else(PoisonError::into_inner);
-        let gone: Vec<IndexId> = index.known_objects().into_iter().filter(|id| !present.contains(id)).collect();
+        let gone: Vec<IndexId> = index.known_objects().iter().filter(|id| !present.contains(id)).copied().collect();
         for (path, id) in listed {
-            if index.has_object(&id) || index.load_cached(id)? {
+            if index.load_cached(id)? {
                 continue;
             }
             match self.read_index(&path, id) {
@@ -65,7 +65,7 @@ impl Repository {
             }
         }
         for id in gone {
-            index.remove_object(id);
+            index.remove_object(&id)?;
         }
         Ok(true)
     }

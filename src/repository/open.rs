@@ -23,6 +23,9 @@ pub struct OpenOptions {
     pub key_hint: Option<String>,
 }
 
+/// Memory for new packs and decoded directories.
+const INDEX_MEMORY_BYTES: u64 = 64 << 20;
+
 impl Repository {
     /// Unlocks a repository.
     ///
@@ -92,7 +95,7 @@ pub(super) fn assemble(
     let keys = Arc::new(Keys::derive(config.id, &keyring));
     let tree_keys = TreeKeys { split: keys.tree_split_key(), long_key: keys.tree_long_key() };
     let cache = options.cache.as_ref().map(|folder| folder.join(config.id.to_string()));
-    let index = RwLock::new(Index::new(cache.clone())?);
+    let index = RwLock::new(Index::new(cache.clone(), INDEX_MEMORY_BYTES)?);
     Ok(Repository(Arc::new(Inner { store, config, keys, keyring, slot, tree_keys, cache, index })))
 }
 

@@ -58,7 +58,7 @@ impl Reader {
     /// Content of a chunk.
     pub fn chunk(&self, id: BlobId) -> Result<Bytes> {
         let (location, stored) = self.blobs.stored_form(id)?;
-        if location.blob.kind != BlobKind::Chunk {
+        if location.blob().kind != BlobKind::Chunk {
             return Err(wrong_kind(id));
         }
         if self.blobs.repository.keys().blob_id_chunk(&stored) != id {
@@ -70,7 +70,7 @@ impl Reader {
     /// A blob's canonical bytes, whatever its kind, verified.
     pub fn canonical(&self, id: BlobId) -> Result<(BlobKind, Bytes)> {
         let (location, _) = self.blobs.stored_form(id)?;
-        match location.blob.kind {
+        match location.blob().kind {
             BlobKind::Chunk => Ok((BlobKind::Chunk, self.chunk(id)?)),
             BlobKind::Node => Ok((BlobKind::Node, self.read_node(id)?.canonical().into())),
         }
@@ -105,7 +105,7 @@ impl Blobs {
     fn node(&self, id: BlobId) -> Result<Arc<Node>> {
         let node = self.nodes.get(id, || {
             let (location, stored) = self.stored_form(id)?;
-            if location.blob.kind != BlobKind::Node {
+            if location.blob().kind != BlobKind::Node {
                 return Err(wrong_kind(id));
             }
             let node = Node::decode(&stored).map_err(|e| damaged(&location, e))?;
@@ -119,25 +119,20 @@ impl Blobs {
     }
 
     fn stored_form(&self, id: BlobId) -> Result<(BlobLocation, Bytes)> {
-        let found = self.repository.index().read().unwrap_or_else(PoisonError::into_inner).find(&id)?;
+        let found = self.repository.index().read().unwrap_or_else(PoisonError::into_inner).find_anywhere(&id);
         let location = found.ok_or_else(|| Error::new(ErrorKind::Damaged, format!("blob {id}"), "not in the index"))?;
-        let frame = self.frame(&location)?;
-        let end = location.offset_in_frame as usize + location.blob.stored_len as usize;
-        if end > frame.len() {
-            return Err(damaged(&location, DecodeError::Truncated));
-        }
-        let stored = frame.slice(location.offset_in_frame as usize..end);
+        let stored = self.slice(&location)?;
         Ok((location, stored))
     }
 
     fn frame(&self, location: &BlobLocation) -> Result<Bytes> {
-        let entry = &location.frame;
-        let frame = self.frames.get((location.pack, entry.offset), || {
+        let entry = location.frame();
+        let frame = self.frames.get((location.pack(), entry.offset), || {
             let base = match (entry.codec, entry.base) {
                 (Codec::ZstdDelta, Some(base)) => Some(self.base(location, base)?),
                 _ => None,
             };
-            let path = ObjectPath::pack(location.pack);
+            let path = ObjectPath::pack(location.pack());
             let range = entry.offset..entry.offset + u64::from(entry.sealed_len);
             let sealed = self.repository.store().get(&path, Some(range)).map_err(|e| missing_is_damage(e, &path))?;
             let raw = format::open_frame(self.repository.keys(), entry, &sealed, base.as_deref())
@@ -151,21 +146,26 @@ impl Blobs {
     /// The stored form of a delta's base, which is never itself a delta.
     fn base(&self, delta: &BlobLocation, base: BlobId) -> Result<Bytes> {
         let index = self.repository.index().read().unwrap_or_else(PoisonError::into_inner);
-        let found = index.find_whole(&base)?;
+        let found = index.find_anywhere(&base).filter(|found| !found.is_delta());
         drop(index);
         let location = found.ok_or_else(|| {
-            let object = ObjectPath::pack(delta.pack);
+            let object = ObjectPath::pack(delta.pack());
             Error::new(
                 ErrorKind::Damaged,
                 object,
-                format!("blob {} needs {base}, of which no whole copy exists", delta.blob.id),
+                format!("blob {} needs {base}, of which no whole copy exists", delta.blob().id),
             )
         })?;
-        let frame = self.frame(&location)?;
-        let start = location.offset_in_frame as usize;
-        let end = start + location.blob.stored_len as usize;
+        self.slice(&location)
+    }
+
+    /// The blob's part of its frame.
+    fn slice(&self, location: &BlobLocation) -> Result<Bytes> {
+        let frame = self.frame(location)?;
+        let start = usize::try_from(location.offset_in_frame()).unwrap_or(usize::MAX);
+        let end = start.saturating_add(location.blob().stored_len as usize);
         if end > frame.len() {
-            return Err(damaged(&location, DecodeError::Truncated));
+            return Err(damaged(location, DecodeError::Truncated));
         }
         Ok(frame.slice(start..end))
     }
@@ -183,8 +183,8 @@ fn prefetch_nodes(blobs: &Blobs, queue: &Mutex<Receiver<BlobId>>) {
 }
 
 fn damaged(location: &BlobLocation, why: DecodeError) -> Error {
-    let object = ObjectPath::pack(location.pack);
-    Error::new(ErrorKind::Damaged, object, format!("blob {}: {why}", location.blob.id)).because(why)
+    let object = ObjectPath::pack(location.pack());
+    Error::new(ErrorKind::Damaged, object, format!("blob {}: {why}", location.blob().id)).because(why)
 }
 
 fn wrong_kind(id: BlobId) -> Error {

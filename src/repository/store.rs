@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use crate::backend::{Backend, Counted, ObjectStat, PutNew, RequestCounts};
+use crate::backend::{Backend, Counted, ObjectStat, PutNew, Requests};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{ObjectPath, Sealed};
 
@@ -15,7 +15,7 @@ use crate::format::{ObjectPath, Sealed};
 /// [`tokio::task::spawn_blocking`].
 #[derive(Clone)]
 pub struct Store {
-    backend: Arc<Counted>,
+    backend: Arc<Counted<Arc<dyn Backend>>>,
     runtime: Handle,
 }
 
@@ -30,8 +30,8 @@ impl Store {
     }
 
     /// Requests so far, by class.
-    pub fn counts(&self) -> RequestCounts {
-        self.backend.counts()
+    pub fn requests(&self) -> Requests {
+        self.backend.requests()
     }
 
     /// The runtime that requests run on.

@@ -225,9 +225,9 @@ impl Writer {
     }
 
     /// Whether a blob is stored, or on its way.
-    pub fn is_known(&self, id: &BlobId) -> Result<bool> {
+    pub fn is_known(&self, id: &BlobId) -> bool {
         if lock(&self.shared.in_flight).contains(id) {
-            return Ok(true);
+            return true;
         }
         self.repository.index().read().unwrap_or_else(PoisonError::into_inner).contains(id)
     }
@@ -235,7 +235,7 @@ impl Writer {
     /// Stores a chunk unless it is known, and returns its id.
     pub fn write_chunk(&mut self, content: Bytes) -> Result<BlobId> {
         let id = self.repository.keys().blob_id_chunk(&content);
-        if self.is_known(&id)? {
+        if self.is_known(&id) {
             return Ok(id);
         }
         self.count(id, content.len());
@@ -370,7 +370,7 @@ impl WriteNode for Writer {
     fn write_node(&mut self, node: Node) -> Result<BlobId> {
         let canonical = node.canonical();
         let id = self.repository.keys().blob_id_node(&canonical);
-        if self.is_known(&id)? {
+        if self.is_known(&id) {
             return Ok(id);
         }
         let length = canonical.len();

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::{BackupOptions, BackupSummary, Parent, Source, datoms};
+use crate::backend::Requests;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{NamedRoot, ObjectPath, Outcome, Snapshot, SourceDescription, Statistics, Status};
 use crate::id::SnapshotId;
@@ -47,7 +48,7 @@ pub(super) fn run(
     observer: &dyn Observer,
 ) -> Result<BackupSummary> {
     let started = Instant::now();
-    let requests_before = repository.store().counts();
+    let requests_before = repository.store().requests();
     let writer = repository.writer(WriterOptions {
         compression_level: options.compression_level,
         class: options.class,
@@ -103,7 +104,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn finish(mut self, stored: Stored, requests_before: &crate::backend::RequestCounts) -> Result<BackupSummary> {
+    fn finish(mut self, stored: Stored, requests_before: &Requests) -> Result<BackupSummary> {
         let unchanged = self.parent.as_ref().is_some_and(|parent| {
             parent.status == Status::Complete && parent.roots == stored.roots && parent.properties == stored.properties
         });
@@ -113,7 +114,7 @@ impl Run<'_> {
         statistics.records_unmodified = stored.records_unmodified;
         statistics.bytes_read = stored.bytes_read;
         statistics.duplicates = stored.duplicates;
-        statistics.requests = self.writer.repository().store().counts().since(requests_before);
+        statistics.requests = requests_since(self.writer.repository().store().requests(), requests_before);
         let mut snapshot = self.draft.clone();
         snapshot.roots = stored.roots;
         snapshot.sources = stored.sources;
@@ -247,3 +248,20 @@ pub(super) fn named(name: &str, root: Root, digest: Vec<u8>) -> NamedRoot {
 
 /// How often time is looked at while records stream by.
 pub(super) const RECORDS_PER_TICK: u64 = 1 << 16;
+
+/// Requests by class, for the snapshot's statistics.
+fn requests_since(now: Requests, before: &Requests) -> Vec<(String, u64)> {
+    [
+        ("delete", now.delete - before.delete),
+        ("get", now.get - before.get),
+        ("list", now.list - before.list),
+        ("put", now.put - before.put),
+        ("put_new", now.put_new - before.put_new),
+        ("replace", now.replace - before.replace),
+        ("stat", now.stat - before.stat),
+    ]
+    .into_iter()
+    .filter(|(_, count)| *count > 0)
+    .map(|(class, count)| (class.to_owned(), count))
+    .collect()
+}
