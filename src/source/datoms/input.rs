@@ -74,11 +74,6 @@ impl Input {
             Err(error) => Err(broken(&self.name, error)),
         }
     }
-
-    /// An error of reading this stream; damaged compression is an error in the data.
-    pub(super) fn error(&self, error: io::Error) -> Error {
-        broken(&self.name, error)
-    }
 }
 
 fn broken(name: &str, error: io::Error) -> Error {
