@@ -40,7 +40,7 @@ impl Input {
         let start = stored.peek(4).map_err(|error| Error::io(&name, error))?;
         let buffer = match start {
             [0x1f, 0x8b, ..] => Buffer::new(Box::new(MultiGzDecoder::new(stored))),
-            [0x28, 0xb5, 0x2f, 0xfd] => {
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => {
                 let decoder = ZstdDecoder::with_buffer(stored).map_err(|error| Error::io(&name, error))?;
                 Buffer::new(Box::new(decoder))
             }
@@ -73,11 +73,6 @@ impl Input {
             Ok(line) => Ok(line),
             Err(error) => Err(broken(&self.name, error)),
         }
-    }
-
-    /// An error of reading this stream; damaged compression is an error in the data.
-    pub(super) fn error(&self, error: io::Error) -> Error {
-        broken(&self.name, error)
     }
 }
 

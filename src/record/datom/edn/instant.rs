@@ -134,9 +134,9 @@ pub(crate) fn parse(text: &[u8], calendar: Calendar) -> Result<i64, &'static str
         return Err(NOT_AN_INSTANT);
     }
     let day = day_of(calendar, year, month, day)?;
-    day.checked_mul(DAY_MILLISECONDS)
-        .and_then(|start| start.checked_add(time - offset))
-        .ok_or("an instant outside the range of 64-bit milliseconds")
+    // The first day of the range begins before it.
+    let milliseconds = i128::from(day) * i128::from(DAY_MILLISECONDS) + i128::from(time - offset);
+    i64::try_from(milliseconds).map_err(|_| "an instant outside the range of 64-bit milliseconds")
 }
 
 const NOT_AN_INSTANT: &str = "not an instant like \"2024-01-02T03:04:05.678-00:00\"";

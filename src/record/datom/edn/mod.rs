@@ -61,4 +61,6 @@ pub fn parse_value(text: &[u8]) -> Result<Value<'_>, TextError> {
 }
 
 #[cfg(test)]
+pub(crate) mod generated;
+#[cfg(test)]
 mod tests;
