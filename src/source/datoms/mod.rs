@@ -1,5 +1,12 @@
 //! Datoms from files and streams, in any of the formats people have: `datoms:PATH` and `datoms:-`.
 
+mod correct;
+pub mod datacamp;
+pub mod dump;
+pub mod flat_cbor;
+pub mod manifest;
+mod sequence;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 

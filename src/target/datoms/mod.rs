@@ -1,5 +1,8 @@
 //! Datoms to files and streams: `datoms:PATH` and `datoms:-`.
 
+pub mod dump;
+pub mod flat_cbor;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
