@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use num_bigint::{BigInt, Sign};
+use num_bigint::BigInt;
 
 use super::{BigDecimal, Value};
 use crate::error::DecodeError;

@@ -3,6 +3,15 @@
 mod input;
 mod lines;
 mod sniff;
+mod correct;
+pub mod datacamp;
+pub mod dump;
+pub mod flat_cbor;
+pub mod manifest;
+mod sequence;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

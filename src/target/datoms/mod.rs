@@ -2,6 +2,11 @@
 
 mod lines;
 mod output;
+pub mod dump;
+pub mod flat_cbor;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
