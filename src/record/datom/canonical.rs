@@ -413,7 +413,12 @@ fn take_value<'a>(cursor: &mut Cursor<'a>, depth: usize) -> Result<Value<'a>, De
     if depth > MAX_NESTING {
         return Err(DecodeError::TooLarge("nesting"));
     }
-    Ok(match cursor.byte()? {
+    let kind = cursor.byte()?;
+    take_payload(kind, cursor, depth)
+}
+
+fn take_payload<'a>(kind: u8, cursor: &mut Cursor<'a>, depth: usize) -> Result<Value<'a>, DecodeError> {
+    Ok(match kind {
         tag::NIL => Value::Nil,
         tag::BOOLEAN => Value::Boolean(take_bool(cursor)?),
         tag::LONG => Value::Long(unflip(cursor.array()?)),
@@ -460,6 +465,27 @@ fn take_value<'a>(cursor: &mut Cursor<'a>, depth: usize) -> Result<Value<'a>, De
         tag::TAGGED => Value::Tagged(take_name(cursor)?, Box::new(take_value(cursor, depth + 1)?)),
         _ => return Err(DecodeError::Invalid("value type")),
     })
+}
+
+/// Length of the payload of a value of type `kind` at the start of `bytes`; refuses what [`decode_value`] would.
+pub(super) fn payload_len(kind: u8, bytes: &[u8]) -> Result<usize, DecodeError> {
+    let mut cursor = Cursor::new(bytes);
+    match kind {
+        tag::STRING | tag::URI | tag::REGEX => {
+            let len = escaped_len(bytes)?;
+            let text = &bytes[..len - 1];
+            if std::str::from_utf8(text).is_err() || text.contains(&1) {
+                take_text(&mut cursor)?;
+            }
+            return Ok(len);
+        }
+        tag::LONG | tag::INSTANT => drop(cursor.take(8)?),
+        tag::UUID => drop(cursor.take(16)?),
+        tag::STORED => drop(take_stored(&mut cursor)?),
+        tag::NIL => return Err(DecodeError::Invalid("nil value")),
+        _ => drop(take_payload(kind, &mut cursor, 0)?),
+    }
+    Ok(bytes.len() - cursor.rest().len())
 }
 
 fn take_elements<'a>(cursor: &mut Cursor<'a>, depth: usize) -> Result<Vec<Value<'a>>, DecodeError> {

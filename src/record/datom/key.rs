@@ -57,18 +57,29 @@ pub fn encode_key(datom: &Datom<'_>, out: &mut Vec<u8>) -> Result<(), EncodeErro
 /// The datom of a key; names and texts are borrowed unless they hold the characters U+0000 or U+0001.
 pub fn decode_key(key: &[u8]) -> Result<Datom<'_>, DecodeError> {
     let parts = split_key(key)?;
-    let mut cursor = Cursor::new(parts.a);
-    let a = match cursor.byte()? {
-        KEYWORD => Attribute::Keyword(take_name(&mut cursor)?),
-        STRING => Attribute::String(take_name(&mut cursor)?),
-        _ => Attribute::Id(unflip(cursor.array()?)),
-    };
-    cursor.finish()?;
+    let a = decode_attribute(parts.a)?;
     let v = decode_value(parts.v)?;
     if v == Value::Nil {
         return Err(DecodeError::Invalid("nil value"));
     }
     Ok(Datom { e: parts.e, a, v, t: parts.t, added: parts.added })
+}
+
+fn decode_attribute(bytes: &[u8]) -> Result<Attribute<'_>, DecodeError> {
+    let mut cursor = Cursor::new(bytes);
+    let a = match cursor.byte()? {
+        KEYWORD => Attribute::Keyword(take_name(&mut cursor)?),
+        STRING => Attribute::String(take_name(&mut cursor)?),
+        ID => Attribute::Id(unflip(cursor.array()?)),
+        _ => return Err(DecodeError::Invalid("attribute type")),
+    };
+    cursor.finish()?;
+    Ok(a)
+}
+
+/// Refuses what is no attribute.
+pub(super) fn check_attribute(bytes: &[u8]) -> Result<(), DecodeError> {
+    decode_attribute(bytes).map(drop)
 }
 
 /// The parts of a key, without looking into the value or the attribute's characters.
