@@ -83,15 +83,17 @@ mod tests {
 
     fn key() -> impl Strategy<Value = Vec<u8>> {
         let lens = prop_oneof![0usize..4, 254usize..260, 286usize..291];
-        (lens, prop::collection::vec((prop_oneof![Just(0usize), 250usize..291], 0u8..3), 0..3)).prop_map(|(len, changes)| {
-            let mut key = vec![7; len];
-            for (at, byte) in changes {
-                if let Some(place) = key.get_mut(at) {
-                    *place = byte;
+        (lens, prop::collection::vec((prop_oneof![Just(0usize), 250usize..291], 0u8..3), 0..3)).prop_map(
+            |(len, changes)| {
+                let mut key = vec![7; len];
+                for (at, byte) in changes {
+                    if let Some(place) = key.get_mut(at) {
+                        *place = byte;
+                    }
                 }
-            }
-            key
-        })
+                key
+            },
+        )
     }
 
     proptest! {

@@ -148,7 +148,7 @@ impl<'a> Walker<'a> {
                 break;
             }
         }
-        if ids.len() > 1 {
+        if !ids.is_empty() {
             self.nodes.source.prefetch(&ids);
         }
         self.path.push(Frame { id, node, children: children.into_iter() });
