@@ -468,3 +468,22 @@ fn input_out_of_order_is_refused() {
     let old = Store { kept: store.kept.clone(), ..Store::default() };
     assert_eq!(edit(&old, &mut store, &shape, &root, changes).unwrap_err().kind(), ErrorKind::Data);
 }
+
+#[test]
+fn the_worked_example_of_the_specification() {
+    // format-spec tree 2.4 and 3.
+    let mut leaf = Node { kind: 2, level: 0, rows: crate::record::Rows::new() };
+    leaf.rows.push(b"a", b"1");
+    leaf.rows.push(b"bc", b"");
+    assert_eq!(crate::id::hex(&leaf.canonical()), "010200020161013102626300");
+    let child = Child { id: crate::id::BlobId::new([0x11; 32]), records: 300, row_bytes: 4, summary: vec![] };
+    assert_eq!(crate::id::hex(&child.encode()), "11".repeat(32) + "ac0204");
+
+    let keys = TreeKeys { split: [0; 16], long_key: std::array::from_fn(|i| i as u8) };
+    let (mut whole, mut cut) = (Vec::new(), Vec::new());
+    separator::put(&mut whole, &keys, &[0x61; 256]);
+    assert_eq!(whole, [0x61; 256]);
+    separator::put(&mut cut, &keys, &[0x61; 257]);
+    assert_eq!(cut[..256], [0x61; 256]);
+    assert_eq!(crate::id::hex(&cut[256..]), "661774b69b461b639ac01e5c57b2695cbf9da08e82804bcfdf9d3434032cbb66");
+}
