@@ -30,4 +30,4 @@ pub use node::{MAX_LEVEL, MAX_NODE_BYTES, Node};
 pub use proof::{Proof, ProofPath, prove};
 pub use root::{ReadNode, Root, TreeKeys, TreeParameters, WriteNode};
 pub use visit::{Next, Visit, walk_nodes};
-pub use walk::{KeyRange, Walker, WantSummary};
+pub use walk::{KeyRange, LeafRows, Record, Walker, WantSummary};

@@ -154,7 +154,7 @@ fn open_at(size: u64, target: u64) -> u64 {
         return 0;
     };
     let between = position & ((1 << POSITIONS_LOG2) - 1);
-    here - ((here - next) * between >> POSITIONS_LOG2)
+    here - (((here - next) * between) >> POSITIONS_LOG2)
 }
 
 #[cfg(test)]

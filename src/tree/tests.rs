@@ -92,12 +92,10 @@ fn records(mut walker: Walker<'_>) -> Vec<(Vec<u8>, Vec<u8>)> {
     records
 }
 
-fn differences(
-    store: &Store,
-    shape: &TreeParameters,
-    a: &Root,
-    b: &Root,
-) -> Vec<(Vec<u8>, Option<Vec<u8>>, Option<Vec<u8>>)> {
+/// A key, and its values before and after.
+type Difference = (Vec<u8>, Option<Vec<u8>>, Option<Vec<u8>>);
+
+fn differences(store: &Store, shape: &TreeParameters, a: &Root, b: &Root) -> Vec<Difference> {
     let mut all = Vec::new();
     diff(store, shape, a, b, &mut |item| {
         all.push(match item {
@@ -111,7 +109,7 @@ fn differences(
     all
 }
 
-fn model_differences(a: &Model, b: &Model) -> Vec<(Vec<u8>, Option<Vec<u8>>, Option<Vec<u8>>)> {
+fn model_differences(a: &Model, b: &Model) -> Vec<Difference> {
     let keys: BTreeSet<_> = a.keys().chain(b.keys()).collect();
     let all = keys.into_iter().map(|key| (key.clone(), a.get(key).cloned(), b.get(key).cloned()));
     all.filter(|(_, before, after)| before != after).collect()
