@@ -33,21 +33,29 @@ impl Child {
 
     /// The child that the value of an inner row describes.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let (id, counts, summary) = parse(bytes)?;
-        Ok(Self { id, records: counts.0, row_bytes: counts.1, summary: summary.to_vec() })
+        let ChildView { id, records, row_bytes, summary } = parse(bytes)?;
+        Ok(Self { id, records, row_bytes, summary: summary.to_vec() })
     }
 }
 
-fn parse(bytes: &[u8]) -> Result<(BlobId, (u64, u64), &[u8]), DecodeError> {
-    let (id, mut rest) = bytes.split_first_chunk().ok_or(DecodeError::Truncated)?;
-    let counts = (varint::take(&mut rest)?, varint::take(&mut rest)?);
-    if counts.0 == 0 {
+/// A [`Child`] where it lies.
+struct ChildView<'a> {
+    id: BlobId,
+    records: u64,
+    row_bytes: u64,
+    summary: &'a [u8],
+}
+
+fn parse(bytes: &[u8]) -> Result<ChildView<'_>, DecodeError> {
+    let (id, mut summary) = bytes.split_first_chunk().ok_or(DecodeError::Truncated)?;
+    let (records, row_bytes) = (varint::take(&mut summary)?, varint::take(&mut summary)?);
+    if records == 0 {
         return Err(DecodeError::Invalid("child without records"));
     }
-    if rest.len() > MAX_SUMMARY_LEN {
+    if summary.len() > MAX_SUMMARY_LEN {
         return Err(DecodeError::TooLarge("summary"));
     }
-    Ok((BlobId::new(*id), counts, rest))
+    Ok(ChildView { id: BlobId::new(*id), records, row_bytes, summary })
 }
 
 /// Refuses the value of an inner row that describes no child.
@@ -64,10 +72,10 @@ pub(super) fn describe(parameters: &TreeParameters, node: &Node, id: BlobId) -> 
     let (mut records, mut row_bytes) = (0u64, 0u64);
     let mut summaries = Vec::with_capacity(node.rows.len());
     for (_, value) in node.rows.iter() {
-        let (_, counts, summary) = parse(value)?;
-        records = records.checked_add(counts.0).ok_or(DecodeError::TooLarge("records"))?;
-        row_bytes = row_bytes.checked_add(counts.1).ok_or(DecodeError::TooLarge("row bytes"))?;
-        summaries.push(summary);
+        let child = parse(value)?;
+        records = records.checked_add(child.records).ok_or(DecodeError::TooLarge("records"))?;
+        row_bytes = row_bytes.checked_add(child.row_bytes).ok_or(DecodeError::TooLarge("row bytes"))?;
+        summaries.push(child.summary);
     }
     Ok(Child { id, records, row_bytes, summary: parameters.kind().merge(&summaries)? })
 }

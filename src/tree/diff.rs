@@ -133,6 +133,9 @@ fn prefetch_unshared(source: &dyn ReadNode, a: &Side<'_>, b: &Side<'_>) {
     }
 }
 
+/// Takes the key and value of records that one of the trees has.
+type RecordSink<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<(), Error>;
+
 /// How far one of the trees has been compared.
 struct Side<'a> {
     nodes: Nodes<'a>,
@@ -202,11 +205,7 @@ impl<'a> Side<'a> {
     }
 
     /// Hands out rows of the leaf at the head as long as all that is to come of `other` lies above them.
-    fn drain(
-        &mut self,
-        other: &Side<'_>,
-        sink: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    fn drain(&mut self, other: &Side<'_>, sink: RecordSink<'_>) -> Result<(), Error> {
         if let Head::Rows { leaf, next } = &mut self.head {
             while *next < leaf.rows.len() && other.is_past(leaf.rows.key(*next)) {
                 sink(leaf.rows.key(*next), leaf.rows.value(*next))?;

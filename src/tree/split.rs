@@ -154,5 +154,36 @@ fn open_at(size: u64, target: u64) -> u64 {
         return 0;
     };
     let between = position & ((1 << POSITIONS_LOG2) - 1);
-    here - ((here - next) * between >> POSITIONS_LOG2)
+    here - (((here - next) * between) >> POSITIONS_LOG2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEYS: TreeKeys =
+        TreeKeys { split: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15], long_key: [0; 32] };
+
+    fn ends(level: u8, rows: u64, cost: u64) -> Vec<u64> {
+        let mut splitter = Splitter::new(&KEYS, level, 4096);
+        (0..rows).filter(|row| splitter.ends_after(&row.to_be_bytes(), cost)).collect()
+    }
+
+    #[test]
+    fn the_worked_example_of_the_specification() {
+        // format-spec tree 4.3; the numbers come from an implementation in Python that follows its text.
+        assert_eq!(ends(0, 400, 110), [35, 83, 113, 152, 181, 223, 265, 305, 346, 385]);
+        assert_eq!(ends(1, 400, 110), [25, 69, 94, 128, 178, 242, 277, 300, 341, 384]);
+        assert_eq!(ends(0, 12, 5000), [0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11]);
+        assert_eq!((open_at(3850, 4096), open_at(3960, 4096)), (649_175_306_679, 609_644_858_100));
+    }
+
+    #[test]
+    fn inner_nodes_have_two_children_and_nothing_outgrows_the_table() {
+        assert_eq!(ends(1, 12, 5000), [1, 3, 5, 7, 9, 11]);
+        assert_eq!(ends(0, 3, u64::MAX / 2), [0, 1, 2]);
+        assert_eq!(ends(1, 4, u64::MAX), [1, 3]);
+        assert_eq!((open_at(0, 4096), open_at(10_495, 4096), open_at(10_496, 4096)), (OPEN[0], 1, 0));
+        assert!(OPEN.is_sorted_by(|a, b| a >= b));
+    }
 }

@@ -31,6 +31,12 @@ impl KeyRange {
 /// Says from a subtree's summary whether to look into it.
 pub type WantSummary<'a> = Box<dyn FnMut(&[u8]) -> bool + 'a>;
 
+/// A leaf, and which of its rows are meant.
+pub type LeafRows = (Arc<Node>, Range<usize>);
+
+/// Key and value of a record.
+pub type Record<'a> = (&'a [u8], &'a [u8]);
+
 /// Reads a tree leaf by leaf, or record by record.
 pub struct Walker<'a> {
     nodes: Nodes<'a>,
@@ -40,7 +46,7 @@ pub struct Walker<'a> {
     path: Vec<Frame>,
     /// The last key of the last leaf.
     reached: Option<Vec<u8>>,
-    leaf: Option<(Arc<Node>, Range<usize>)>,
+    leaf: Option<LeafRows>,
 }
 
 struct Frame {
@@ -69,7 +75,7 @@ impl<'a> Walker<'a> {
     }
 
     /// The next leaf with records in the range, and which of its rows are. Not to be mixed with [`Self::next_record`].
-    pub fn next_leaf(&mut self) -> Result<Option<(Arc<Node>, Range<usize>)>, Error> {
+    pub fn next_leaf(&mut self) -> Result<Option<LeafRows>, Error> {
         while let Some(claim) = self.next_claim()? {
             let node = self.nodes.read(&claim)?;
             if node.level > 0 {
@@ -100,7 +106,7 @@ impl<'a> Walker<'a> {
     }
 
     /// The next record in the range.
-    pub fn next_record(&mut self) -> Result<Option<(&[u8], &[u8])>, Error> {
+    pub fn next_record(&mut self) -> Result<Option<Record<'_>>, Error> {
         let next = match &mut self.leaf {
             Some((_, rows)) => rows.next(),
             None => None,
@@ -148,7 +154,7 @@ impl<'a> Walker<'a> {
                 break;
             }
         }
-        if ids.len() > 1 {
+        if !ids.is_empty() {
             self.nodes.source.prefetch(&ids);
         }
         self.path.push(Frame { id, node, children: children.into_iter() });
