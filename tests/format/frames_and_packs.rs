@@ -141,3 +141,9 @@ fn an_index_keeps_order_and_sizes() {
     let (id, object) = other.seal(&keys, &[1; 32]);
     assert_eq!(IndexContent::open(&keys, id, object.bytes()).unwrap().packs[1].id, PackId::new([0xff; 32]));
 }
+
+#[test]
+fn the_default_configuration_cuts_at_the_default_sizes() {
+    let sizes = ChunkerParameters::default().sizes();
+    assert_eq!(sizes, Ok(packstone::chunker::Sizes::default()));
+}
