@@ -127,6 +127,47 @@ mod tests {
         assert!((1..=8).contains(&new), "{new}");
     }
 
+    /// The cut as format-spec, chapter blob and frame, tells it, with the masks of an average of 1 KiB.
+    fn specified_cut(gear: &[u64; 256], s: &[u8]) -> usize {
+        let (strict, loose) = (0x0000_d901_0353_0000_u64, 0x0000_0018_0003_5300_u64);
+        let (min, average, max) = (SIZES.min_bytes, SIZES.average_bytes, SIZES.max_bytes);
+        if s.len() <= min {
+            return s.len();
+        }
+        let r = s.len().min(max);
+        let c = r.min(average);
+        let entry = |at: usize| gear[usize::from(s[at])];
+        let mut h = 0u64;
+        for k in min / 2..r / 2 {
+            let m = if k < c / 2 { strict } else { loose };
+            h = h.wrapping_mul(4).wrapping_add(entry(2 * k).wrapping_mul(2));
+            if h & (2 * m) == 0 {
+                return 2 * k;
+            }
+            h = h.wrapping_add(entry(2 * k + 1));
+            if h & m == 0 {
+                return 2 * k + 1;
+            }
+        }
+        r
+    }
+
+    #[test]
+    fn cuts_are_those_of_the_specification() {
+        let content = content(8, 1 << 20);
+        let mut word = noise(9);
+        let gear = std::array::from_fn(|_| word());
+        let chunker = Chunker::new(&gear, SIZES);
+        let mut rest = &content[..];
+        while let Some(cut) = chunker.cut(rest, true) {
+            assert_eq!(cut, specified_cut(&gear, rest));
+            rest = &rest[cut..];
+        }
+        for len in 0..5000 {
+            assert_eq!(chunker.cut(&content[..len], true).unwrap_or(0), specified_cut(&gear, &content[..len]));
+        }
+    }
+
     #[test]
     fn another_key_cuts_elsewhere() {
         let content = content(5, 1 << 20);

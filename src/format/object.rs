@@ -21,13 +21,13 @@ const MIN_PLAINTEXT_LEN: usize = 256;
 /// The byte after the magic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::format) enum Kind {
-    Config = 1,
-    KeySlot = 2,
-    Session = 3,
-    Heartbeat = 4,
-    Snapshot = 5,
-    Index = 6,
-    Gc = 7,
+    Config,
+    KeySlot,
+    Session,
+    Heartbeat,
+    Snapshot,
+    Index,
+    Gc,
 }
 
 impl Kind {
