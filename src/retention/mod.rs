@@ -1,14 +1,15 @@
 //! Which snapshots to keep: restic's rules, so that its flags mean here what they mean there.
 //!
 //! [`apply`] decides about one group of snapshots (those of one host and label). A snapshot is kept when any rule keeps
-//! it, and every rule that does is a reason. The policy without any rule keeps all.
+//! it, and every rule that does is a reason. The policy without any rule keeps all complete ones.
 //!
 //! - `last n` keeps the n newest. `hourly n`, `daily n`, ... keep the newest snapshot of each of the n newest hours, days,
 //!   ... that have one. While such a rule has counts left it keeps the oldest snapshot too, so that the kept history
 //!   reaches back as far as it can. Weeks are those of ISO 8601; all calendar units are those of the given time zone.
 //! - `within d` keeps everything younger than d, `within-daily d` the newest of every day younger than d, and so on. Ages
-//!   are those before the group's newest snapshot that is not in the future, not before now: a machine that was off for a
-//!   month does not lose its history.
+//!   are those before the group's newest complete snapshot that is not in the future, not those before now: a machine that
+//!   was off for a month does not lose its history. Months that are too short end where they end: a month before March 31
+//!   is the end of February.
 //! - `tags` keeps what has all tags of one of the lists; `ids` keeps what it names.
 //!
 //! What is different from restic, or new:

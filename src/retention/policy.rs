@@ -272,22 +272,21 @@ struct Within {
 struct Rules<'a> {
     zone: &'a TimeZone,
     counting: [Counting; 7],
+    within_all: (Duration, i64),
     within: Vec<Within>,
     seen: usize,
 }
 
 impl<'a> Rules<'a> {
     fn new(policy: &KeepPolicy, candidates: &[Candidate], complete: &[usize], now_ms: i64, zone: &'a TimeZone) -> Self {
-        let times = || complete.iter().map(|&i| candidates[i].time_ms);
-        // With all of them in the future the newest has to do.
-        let latest_ms = times().find(|&time| time <= now_ms).or(times().next()).unwrap_or(now_ms);
+        let latest_ms = complete.iter().map(|&i| candidates[i].time_ms).find(|&time| time <= now_ms).unwrap_or(now_ms);
         let counting = |left, unit, name| Counting { left, unit, name, last: None };
         let within = |duration: Duration, unit, name| {
             let after_ms = duration.before(latest_ms, zone);
             Within { duration, after_ms, unit, name, last: None }
         };
+        let within_all = (policy.within, policy.within.before(latest_ms, zone));
         let mut within = vec![
-            within(policy.within, Unit::Snapshot, "within"),
             within(policy.within_hourly, Unit::Hour, "hourly within"),
             within(policy.within_daily, Unit::Day, "daily within"),
             within(policy.within_weekly, Unit::Week, "weekly within"),
@@ -307,6 +306,7 @@ impl<'a> Rules<'a> {
                 counting(policy.quarterly, Unit::Quarter, "quarterly snapshot"),
                 counting(policy.yearly, Unit::Year, "yearly snapshot"),
             ],
+            within_all,
             within,
             seen: 0,
         }
@@ -317,6 +317,10 @@ impl<'a> Rules<'a> {
         let time = Timestamp::from_millisecond(candidate.time_ms).unwrap_or(Timestamp::MIN).to_zoned(self.zone.clone());
         let nr = self.seen;
         self.seen += 1;
+        let (duration, after_ms) = self.within_all;
+        if !duration.is_zero() && candidate.time_ms > after_ms {
+            reasons.push(format!("within {duration}"));
+        }
         for rule in self.counting.iter_mut().filter(|rule| rule.left != Count::Some(0)) {
             let number = Some(rule.unit.number(&time, nr));
             let another = number != rule.last;
