@@ -34,10 +34,12 @@ pub(in crate::index) fn build<P: Borrow<IndexedPack>>(
     order.dedup_by_key(|pack| pack.id);
     let mut rows = Vec::with_capacity(order.len());
     let mut row_packs = Vec::with_capacity(order.len());
-    let mut entries = Vec::with_capacity(order.iter().flat_map(|pack| &pack.directory.frames).map(|f| f.blobs.len()).sum());
+    let mut entries =
+        Vec::with_capacity(order.iter().flat_map(|pack| &pack.directory.frames).map(|f| f.blobs.len()).sum());
     for pack in order {
         let first_row = rows.len() as u32;
-        let blobs = pack.directory.frames.iter().flat_map(|frame| frame.blobs.iter().map(|b| (b, frame.base.is_some())));
+        let blobs =
+            pack.directory.frames.iter().flat_map(|frame| frame.blobs.iter().map(|b| (b, frame.base.is_some())));
         let mut slots_count = 0;
         for (blob, delta) in blobs {
             let prefix: Prefix = *blob.id.as_bytes().first_chunk().expect("an id is longer than its prefix");
@@ -85,7 +87,8 @@ pub(in crate::index) fn merge(file: &mut File, shards: &[Shard]) -> io::Result<(
     }
     // Stable, so that a pack that two shards list keeps the rows of each together.
     origins.sort_by_key(|(row, shard, _)| (row.pack, *shard, row.first_slot));
-    let mut renumbered: Vec<Vec<u32>> = shards.iter().map(|shard| vec![u32::MAX; shard.rows_count() as usize]).collect();
+    let mut renumbered: Vec<Vec<u32>> =
+        shards.iter().map(|shard| vec![u32::MAX; shard.rows_count() as usize]).collect();
     for (new, (_, shard, old)) in origins.iter().enumerate() {
         renumbered[*shard][*old as usize] = new as u32;
     }

@@ -143,7 +143,8 @@ impl Index {
     /// The copies that are deltas, or those that are not. The whole id has been compared.
     fn locations(&self, id: &BlobId, among: Among, delta: bool) -> impl Iterator<Item = BlobLocation> {
         let id = *id;
-        let pending = self.pending.copies(&id).filter(move |copy| among == Among::All || !self.is_condemned(&copy.pack.id));
+        let pending =
+            self.pending.copies(&id).filter(move |copy| among == Among::All || !self.is_condemned(&copy.pack.id));
         let pending = pending.filter_map(|copy| BlobLocation::at(Arc::clone(copy.pack), copy.slot));
         let shards = self.shards.iter().flat_map(move |shard| {
             let entries = shard.entries_of(&id).map(|(_, entry)| entry);

@@ -61,7 +61,7 @@ impl Pending {
         }
     }
 
-    pub(in crate::index) fn copies(&self, id: &BlobId) -> impl Iterator<Item = PendingCopy<'_>> {
+    pub(in crate::index) fn copies<'a>(&'a self, id: &BlobId) -> impl Iterator<Item = PendingCopy<'a>> + use<'a> {
         let mut next = self.newest.get(id).copied();
         std::iter::from_fn(move || {
             let number = next?;

@@ -149,7 +149,7 @@ impl Shard {
     }
 
     /// The entries of a blob with their numbers. 128 bits of the id have been compared.
-    pub(in crate::index) fn entries_of(&self, id: &BlobId) -> impl Iterator<Item = (u64, Entry)> {
+    pub(in crate::index) fn entries_of<'a>(&'a self, id: &BlobId) -> impl Iterator<Item = (u64, Entry)> + use<'a> {
         let key = filter_key(id.as_bytes());
         let partition = &self.partitions[partition_of(key, self.partition_bits)];
         let prefix: Prefix = *id.as_bytes().first_chunk().expect("an id is longer than its prefix");
@@ -271,7 +271,8 @@ impl Shard {
 
     /// The object that a row comes from.
     pub(in crate::index) fn object_of(&self, row: &Row) -> Option<IndexId> {
-        let start = self.objects.offset + (row.object < self.objects.count).then_some(row.object)? as usize * IndexId::LEN;
+        let start =
+            self.objects.offset + (row.object < self.objects.count).then_some(row.object)? as usize * IndexId::LEN;
         self.map[start..].first_chunk().map(|id| IndexId::new(*id))
     }
 

@@ -1,17 +1,14 @@
 //! Datoms from files and streams, in any of the formats people have: `datoms:PATH` and `datoms:-`.
 
-mod input;
-mod lines;
-mod sniff;
 mod correct;
 pub mod datacamp;
 pub mod dump;
 pub mod flat_cbor;
+mod input;
+mod lines;
 pub mod manifest;
 mod sequence;
-
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+mod sniff;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -136,8 +133,10 @@ fn open_stream(mut input: input::Input, options: &Options) -> Result<Box<dyn Dat
     };
     match format {
         Format::Edn | Format::Json => Ok(Box::new(lines::Lines::stream(input, format, options))),
-        // MERGE: flat_cbor::open(input, options)
-        Format::FlatCbor => not_compiled_in(input.name()),
+        Format::FlatCbor => {
+            let name = input.name().to_owned();
+            flat_cbor::open(Box::new(input), name, options)
+        }
         Format::Dump | Format::Datacamp => {
             Err(Error::new(ErrorKind::Usage, input.name(), "a file or stream, where this format is a directory"))
         }
@@ -157,13 +156,9 @@ fn open_directory(path: &Path, options: &Options) -> Result<Box<dyn DatomSource>
         (sniff::Directory::Whole(_), Some(Format::Edn | Format::Json)) => {
             Err(Error::new(ErrorKind::Usage, path.display(), "a dump or backup, not EDN or JSON files"))
         }
-        // MERGE: Format::Dump => dump::open(path, options), Format::Datacamp => datacamp::open(path, options)
-        (sniff::Directory::Whole(_), _) => not_compiled_in(path.display()),
+        (sniff::Directory::Whole(Format::Datacamp), _) => datacamp::open(path, options),
+        (sniff::Directory::Whole(_), _) => dump::open(path, options),
     }
-}
-
-fn not_compiled_in(object: impl std::fmt::Display) -> Result<Box<dyn DatomSource>> {
-    Err(Error::new(ErrorKind::Data, object, "not compiled in yet"))
 }
 
 #[cfg(test)]

@@ -1,12 +1,9 @@
 //! Datoms to files and streams: `datoms:PATH` and `datoms:-`.
 
-mod lines;
-mod output;
 pub mod dump;
 pub mod flat_cbor;
-
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+mod lines;
+mod output;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -97,18 +94,14 @@ pub trait DatomTarget: Send {
 /// a directory is a dump; anything else and standard output are EDN lines.
 pub fn create(location: &Location, options: &Options, description: &Description) -> Result<Box<dyn DatomTarget>> {
     let format = options.format.unwrap_or_else(|| format_of(location));
-    // MERGE: both take the description; until then only lines are written, which have no room for it.
-    let _ = description;
     match (format, location) {
         (Format::Edn, _) => Ok(Box::new(lines::Lines::edn(open_output(location, options)?))),
         (Format::Json, _) => Ok(Box::new(lines::Lines::json(open_output(location, options)?))),
-        // MERGE: flat_cbor::create(...)
-        (Format::FlatCbor, _) => not_compiled_in(location),
+        (Format::FlatCbor, _) => flat_cbor::create(location, options, description),
         (Format::Dump, Location::Stdout) => {
             Err(Error::new(ErrorKind::Usage, "standard output", "a stream, where this format is a directory"))
         }
-        // MERGE: dump::create(...)
-        (Format::Dump, Location::Path(_)) => not_compiled_in(location),
+        (Format::Dump, Location::Path(_)) => dump::create(location, options, description),
     }
 }
 
@@ -131,14 +124,6 @@ fn open_output(location: &Location, options: &Options) -> Result<output::Output>
         Location::Path(path) => output::Output::file(path, options.overwrite),
         Location::Stdout => Ok(output::Output::stdout()),
     }
-}
-
-fn not_compiled_in(location: &Location) -> Result<Box<dyn DatomTarget>> {
-    let object = match location {
-        Location::Path(path) => path.display().to_string(),
-        Location::Stdout => "standard output".to_owned(),
-    };
-    Err(Error::new(ErrorKind::Data, object, "not compiled in yet"))
 }
 
 #[cfg(test)]
