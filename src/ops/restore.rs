@@ -58,6 +58,22 @@ pub struct RestoreOptions {
     pub temporary: Option<PathBuf>,
 }
 
+impl Default for RestoreOptions {
+    fn default() -> Self {
+        Self {
+            view: View::AsBackedUp,
+            as_of: None,
+            since: None,
+            until: None,
+            entities: Vec::new(),
+            attributes: AttributeFilter::default(),
+            target: target::Options::default(),
+            memory_bytes: 128 << 20,
+            temporary: None,
+        }
+    }
+}
+
 /// What a restore did.
 #[derive(Clone, Debug)]
 #[non_exhaustive]

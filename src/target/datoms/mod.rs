@@ -57,6 +57,12 @@ pub struct Options {
     pub dump_gzip: bool,
 }
 
+impl Default for Options {
+    fn default() -> Self {
+        Self { format: None, overwrite: false, dump_chunk_datoms: 100_000, dump_gzip: true }
+    }
+}
+
 /// What is about to be written.
 #[derive(Clone, Debug, Default)]
 pub struct Description {

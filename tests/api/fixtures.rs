@@ -1,0 +1,71 @@
+//! Repositories and data to test with.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use packstone::backend::{Backend, LocalBackend};
+use packstone::ops::{self, BackupOptions, BackupSummary, DatomsSource, RestoreOptions, RestoreSummary, Source, View};
+use packstone::progress::Silent;
+use packstone::repository::{CreateOptions, OpenOptions, Repository, Secret};
+use packstone::source::datoms::Location;
+use packstone::target::datoms::{self as target, Format};
+
+/// A secret that costs no stretching.
+pub fn secret() -> Secret {
+    Secret::key_file(vec![7; 32])
+}
+
+/// A new repository in a folder.
+pub async fn create(path: &Path) -> Repository {
+    let backend = LocalBackend::create(path).await.unwrap();
+    Repository::create(Arc::new(backend), secret(), CreateOptions::default()).await.unwrap()
+}
+
+/// A new repository on any backend.
+pub async fn create_on(backend: Arc<dyn Backend>) -> Repository {
+    Repository::create(backend, secret(), CreateOptions::default()).await.unwrap()
+}
+
+/// The repository in a folder, opened afresh.
+pub async fn open(path: &Path) -> Repository {
+    let backend = LocalBackend::open(path).await.unwrap();
+    Repository::open(Arc::new(backend), secret(), OpenOptions::default()).await.unwrap()
+}
+
+/// The repository on any backend, opened afresh.
+pub async fn open_on(backend: Arc<dyn Backend>) -> packstone::Result<Repository> {
+    Repository::open(backend, secret(), OpenOptions::default()).await
+}
+
+/// A fixture that stands in the repository.
+pub fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+/// The options of most tests: one label, one host.
+pub fn options() -> BackupOptions {
+    BackupOptions { label: Some("test".to_owned()), host: Some("host".to_owned()), ..BackupOptions::default() }
+}
+
+/// Backs up a file or directory of datoms.
+pub async fn backup(repository: &Repository, path: &Path) -> packstone::Result<BackupSummary> {
+    let source = Source::Datoms(DatomsSource::new(Location::Path(path.to_owned())));
+    ops::backup(repository, source, options(), Arc::new(Silent)).await
+}
+
+/// How to restore everything of one view.
+pub fn whole(view: View, format: Format) -> RestoreOptions {
+    RestoreOptions { view, target: target::Options { format: Some(format), ..target::Options::default() }, ..RestoreOptions::default() }
+}
+
+/// Restores a snapshot to a file.
+pub async fn restore(repository: &Repository, summary: &BackupSummary, to: &Path, options: RestoreOptions) -> packstone::Result<RestoreSummary> {
+    ops::restore(repository, summary.snapshot.id, target::Location::Path(to.to_owned()), options, Arc::new(Silent)).await
+}
+
+/// The lines of a text file, sorted.
+pub fn sorted_lines(path: &Path) -> Vec<String> {
+    let mut lines: Vec<String> = std::fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect();
+    lines.sort();
+    lines
+}

@@ -1,0 +1,6 @@
+//! The library's API, on real backends.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod datoms;
+mod fixtures;
