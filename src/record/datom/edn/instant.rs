@@ -19,8 +19,8 @@ pub(crate) enum Calendar {
     Iso,
 }
 
-/// Appends `2024-01-02T03:04:05.678-00:00`. The year before 0001 is 0000, the one before that -0001; years over 9999 have
-/// more digits.
+/// Appends `2024-01-02T03:04:05.678-00:00`. The year before 0001 is 0000, the one before that -0001; years over
+/// 9999 have more digits.
 pub(crate) fn print_java(milliseconds: i64, out: &mut Vec<u8>) {
     let day = milliseconds.div_euclid(DAY_MILLISECONDS);
     let (year, month, day) = if day < CUTOVER_DAY { julian_date(day) } else { gregorian_date(day) };

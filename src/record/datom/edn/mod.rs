@@ -1,7 +1,8 @@
 //! Datoms and values as EDN text, as Clojure's `pr-str` prints them: `format-spec/text-forms.md`.
 //!
-//! Reading and printing are inverse for every value. Where `pr-str` prints something that cannot be read back (byte arrays,
-//! floats, instants before year 1, names with spaces) a tag or a sign of ours stands instead. Nothing is ever evaluated.
+//! Reading and printing are inverse for every value. Where `pr-str` prints something that cannot be read back (byte
+//! arrays, floats, instants before year 1, names with spaces) a tag or a sign of ours stands instead. Nothing is ever
+//! evaluated.
 
 pub(crate) mod instant;
 pub(crate) mod number;
@@ -43,7 +44,8 @@ impl fmt::Display for TextError {
 
 impl std::error::Error for TextError {}
 
-/// The datom in a line: `[e a v t op]`, `[e a v t]` (asserted), or either behind `#datahike/Datom` or `#datascript/Datom`.
+/// The datom in a line: `[e a v t op]`, `[e a v t]` (asserted), or either behind `#datahike/Datom` or
+/// `#datascript/Datom`.
 ///
 /// Text without escapes is borrowed from the line.
 pub fn parse_datom_line(line: &[u8]) -> Result<Datom<'_>, TextError> {

@@ -7,8 +7,8 @@ use crate::record::datom::edn::number::{parse_double, parse_float, parse_long, p
 use crate::record::datom::edn::{NESTING_MAX, TextError, instant, print_value};
 use crate::record::datom::{Attribute, Datom, Text, Value};
 
-/// What ends a token: whitespace, control characters and delimiters. Clojure ends one at `@^~` and backslash too, but prints
-/// names that contain them.
+/// What ends a token: whitespace, control characters and delimiters. Clojure ends one at `@^~` and backslash too, but
+/// prints names that contain them.
 pub(super) const fn ends_token(byte: u8) -> bool {
     matches!(byte, 0..=b' ' | b',' | b'"' | b';' | b'(' | b')' | b'[' | b']' | b'{' | b'}')
 }
@@ -337,8 +337,8 @@ impl<'a> Reader<'a> {
         Ok(numbers)
     }
 
-    /// What `pr-str` prints for objects without a text form: `["[B" 0x7e1b1315 "[B@7e1b1315"]`; tokens that begin with a
-    /// digit are kept as they are, as symbols.
+    /// What `pr-str` prints for objects without a text form: `["[B" 0x7e1b1315 "[B@7e1b1315"]`; tokens that begin
+    /// with a digit are kept as they are, as symbols.
     fn object(&mut self) -> Read<Vec<Value<'a>>> {
         let start = self.at;
         self.at += 1;

@@ -15,8 +15,8 @@
 //! | float[], double[] | `{"$floats":[1.5,"NaN"]}`, `{"$doubles":[...]}` |
 //! | unknown tag | `{"$tagged":["tag",value]}` |
 //!
-//! The tokeniser is ours because `serde_json` reads integers over 64 bits as doubles, refuses lone surrogates, keeps the last
-//! of duplicate keys and limits nesting below what these forms need for 64 levels; the tests compare the two.
+//! The tokeniser is ours because `serde_json` reads integers over 64 bits as doubles, refuses lone surrogates, keeps the
+//! last of duplicate keys and limits nesting below what these forms need for 64 levels; the tests compare the two.
 
 mod base64;
 mod print;
