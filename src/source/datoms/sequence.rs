@@ -81,9 +81,20 @@ pub fn read(
                 }
                 Ok(len) => end += len,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Error::io(name, error)),
+                Err(error) => return Err(unreadable(name, error)),
             }
         }
+    }
+}
+
+/// What decompressors say of bad bytes is about the bytes, not about the system.
+fn unreadable(name: &str, error: std::io::Error) -> Error {
+    use std::io::ErrorKind as Io;
+    match error.kind() {
+        Io::InvalidInput | Io::InvalidData | Io::UnexpectedEof => {
+            Error::new(ErrorKind::Damaged, name, &error).because(error)
+        }
+        _ => Error::io(name, error),
     }
 }
 
