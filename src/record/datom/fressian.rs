@@ -492,18 +492,17 @@ fn continuation(byte: u8) -> Result<u16, DecodeError> {
 
 /// Appends a UTF-16 unit, joining it with a high surrogate before it.
 fn push_unit(unit: u16, out: &mut Vec<u8>) {
-    if (0xdc00..0xe000).contains(&unit) {
-        if let Some(&[0xed, b, c]) = out.last_chunk::<3>() {
-            if b >= 0xa0 && b < 0xb0 {
-                let high = u32::from(b & 0x0f) << 6 | u32::from(c & 0x3f);
-                let point = 0x10000 + (high << 10 | u32::from(unit - 0xdc00));
-                out.truncate(out.len() - 3);
-                let mut buffer = [0; 4];
-                let character = char::from_u32(point).expect("a surrogate pair is a character");
-                out.extend_from_slice(character.encode_utf8(&mut buffer).as_bytes());
-                return;
-            }
-        }
+    if (0xdc00..0xe000).contains(&unit)
+        && let Some(&[0xed, b, c]) = out.last_chunk::<3>()
+        && (0xa0..0xb0).contains(&b)
+    {
+        let high = u32::from(b & 0x0f) << 6 | u32::from(c & 0x3f);
+        let point = 0x10000 + (high << 10 | u32::from(unit - 0xdc00));
+        out.truncate(out.len() - 3);
+        let mut buffer = [0; 4];
+        let character = char::from_u32(point).expect("a surrogate pair is a character");
+        out.extend_from_slice(character.encode_utf8(&mut buffer).as_bytes());
+        return;
     }
     match char::from_u32(u32::from(unit)) {
         Some(character) => out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),

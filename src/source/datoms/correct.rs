@@ -259,10 +259,10 @@ impl Schema {
         if let Value::Keyword(_) | Value::Instant(_) | Value::Boolean(_) | Value::Uuid(_) = datom.v {
             return datom;
         }
-        if let Value::String(text) = &datom.v {
-            if text.len() > 4 {
-                return datom;
-            }
+        if let Value::String(text) = &datom.v
+            && text.len() > 4
+        {
+            return datom;
         }
         let kind = self.find(&datom.a);
         datom.v = self.value(datom.v, kind, notes);

@@ -230,11 +230,12 @@ impl Dump {
         if u64::try_from(*dumped).ok() != listed {
             return Err(manifest.refuse("the chunks do not add up to :datom-count"));
         }
-        if let Some(Value::Long(source)) = source {
-            if dumped < source && !self.allow_incomplete {
-                let message = format!("incomplete: {dumped} of the {source} datoms of the database were dumped");
-                return Err(manifest.refuse(message));
-            }
+        if let Some(Value::Long(source)) = source
+            && dumped < source
+            && !self.allow_incomplete
+        {
+            let message = format!("incomplete: {dumped} of the {source} datoms of the database were dumped");
+            return Err(manifest.refuse(message));
         }
         Ok(())
     }

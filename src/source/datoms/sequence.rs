@@ -23,6 +23,9 @@ pub struct Totals {
     pub bytes: u64,
 }
 
+/// Takes a datom and its bytes, and may add to what is told about the reading.
+pub type Sink<'s> = dyn FnMut(Datom<'_>, &[u8], &mut Reading) -> Result<()> + 's;
+
 /// Hands each datom and its bytes to `sink`. With [`OnError::Collect`], items that are no datom but whose end can be
 /// found are listed in `reading` and left out.
 pub fn read(
@@ -31,7 +34,7 @@ pub fn read(
     dialect: Dialect,
     on_error: OnError,
     reading: &mut Reading,
-    sink: &mut dyn FnMut(Datom<'_>, &[u8], &mut Reading) -> Result<()>,
+    sink: &mut Sink<'_>,
 ) -> Result<Totals> {
     let mut window = vec![0; WINDOW_BYTES];
     let (mut start, mut end, mut at_end) = (0, 0, false);
@@ -72,8 +75,7 @@ pub fn read(
             }
             window.resize(window.len() * 2, 0);
         }
-        let target = end + (window.len() - end);
-        while end < target {
+        while end < window.len() {
             match source.read(&mut window[end..]) {
                 Ok(0) => {
                     at_end = true;
@@ -81,9 +83,20 @@ pub fn read(
                 }
                 Ok(len) => end += len,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Error::io(name, error)),
+                Err(error) => return Err(unreadable(name, error)),
             }
         }
+    }
+}
+
+/// What decompressors say of bad bytes is about the bytes, not about the system.
+fn unreadable(name: &str, error: std::io::Error) -> Error {
+    use std::io::ErrorKind as Io;
+    match error.kind() {
+        Io::InvalidInput | Io::InvalidData | Io::UnexpectedEof => {
+            Error::new(ErrorKind::Damaged, name, &error).because(error)
+        }
+        _ => Error::io(name, error),
     }
 }
 

@@ -179,7 +179,7 @@ struct Chunk {
 
 enum Content {
     Plain(BufWriter<File>),
-    Gzip(GzEncoder<BufWriter<File>>),
+    Gzip(Box<GzEncoder<BufWriter<File>>>),
 }
 
 struct Finished {
@@ -254,7 +254,7 @@ impl Dump {
                 let (file, path) = self.place.create_file(&name)?;
                 let file = BufWriter::with_capacity(1 << 18, file);
                 let content = match self.gzip {
-                    true => Content::Gzip(GzEncoder::new(file, Compression::default())),
+                    true => Content::Gzip(Box::new(GzEncoder::new(file, Compression::default()))),
                     false => Content::Plain(file),
                 };
                 self.chunk.insert(Chunk { name, path, content, hash: Sha256::new(), count: 0, raw_bytes: 0 })

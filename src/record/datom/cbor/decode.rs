@@ -346,7 +346,7 @@ fn epoch(content: Value<'_>) -> Result<Value<'_>, DecodeError> {
     };
     let millis = (seconds * 1000.0).round();
     // The limits of i64 as doubles; the upper one is 2^63 itself and so excluded.
-    if millis >= -9_223_372_036_854_775_808.0 && millis < 9_223_372_036_854_775_808.0 {
+    if (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&millis) {
         Ok(Value::Instant(millis as i64))
     } else {
         Err(bad)

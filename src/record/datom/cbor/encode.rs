@@ -373,13 +373,13 @@ impl Encoder {
     }
 
     fn tagged(self, name: &str, value: &Value<'_>, out: &mut Vec<u8>) -> Written {
-        if name == HALF {
-            if let Value::Double(value) = value {
-                if self.half(*value, out) {
-                    return Ok(());
-                }
-                return self.value(&Value::Double(*value), out);
+        if name == HALF
+            && let Value::Double(value) = value
+        {
+            if self.half(*value, out) {
+                return Ok(());
             }
+            return self.value(&Value::Double(*value), out);
         }
         if let Some(number) = name.strip_prefix("cbor/").and_then(|number| number.parse::<u64>().ok()) {
             head(TAG, number, out);

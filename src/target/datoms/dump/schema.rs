@@ -49,10 +49,10 @@ impl Schema {
         if let Some(idents) = properties.get("system-idents") {
             let words: Vec<_> = words(idents).collect();
             for pair in words.chunks(2) {
-                if let [id, ident] = pair {
-                    if let (Ok(id), Some(ident)) = (id.parse(), ident.strip_prefix(':')) {
-                        schema.system.insert(id, ident.to_owned());
-                    }
+                if let [id, ident] = pair
+                    && let (Ok(id), Some(ident)) = (id.parse(), ident.strip_prefix(':'))
+                {
+                    schema.system.insert(id, ident.to_owned());
                 }
             }
         }
@@ -67,16 +67,16 @@ impl Schema {
             Attribute::String(_) => None,
         };
         let Some(fact) = fact.and_then(|fact| FACTS.iter().position(|known| *known == fact)) else { return };
-        if fact == 0 {
-            if let Value::Keyword(name) = &datom.v {
-                self.idents.insert(datom.e, name.clone().into_owned());
-            }
+        if fact == 0
+            && let Value::Keyword(name) = &datom.v
+        {
+            self.idents.insert(datom.e, name.clone().into_owned());
         }
         let text = self.text(&datom.v);
-        if FACTS[fact] == "valueType" {
-            if let Some(kind) = text.strip_prefix(":db.type/") {
-                self.types.insert(kind.to_owned());
-            }
+        if FACTS[fact] == "valueType"
+            && let Some(kind) = text.strip_prefix(":db.type/")
+        {
+            self.types.insert(kind.to_owned());
         }
         let entity = self.entities.entry(datom.e).or_default();
         if datom.added {
