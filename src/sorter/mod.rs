@@ -57,9 +57,9 @@ pub struct Sorter {
 impl Sorter {
     /// A sorter without rows; it allocates and opens nothing yet.
     pub fn new(options: SorterOptions) -> Self {
-        let batch_bytes = (options.memory_bytes.saturating_sub(2 * run::BUFFER_BYTES) / 2)
-            .max(options.memory_bytes / 4)
-            .clamp(256, Arena::MAX_BYTES);
+        // An eighth is left for what growing buffers leave behind in the allocator.
+        let batches_bytes = (options.memory_bytes / 8 * 7).saturating_sub(2 * run::BUFFER_BYTES);
+        let batch_bytes = (batches_bytes / 2).max(options.memory_bytes / 4).clamp(256, Arena::MAX_BYTES);
         Self { options, batch_bytes, batch: Arena::default(), spiller: None, failed: false, rows: 0 }
     }
 

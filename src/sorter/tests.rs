@@ -14,7 +14,9 @@ fn sorted(rows: &[Vec<u8>], memory_bytes: usize) -> Vec<Vec<u8>> {
     let mut sorted = sorter.finish().unwrap();
     assert_eq!(sorted.len(), rows.len() as u64);
     let mut out = Vec::new();
-    sorted.for_each(|row| Ok(out.push(row.to_vec()))).unwrap();
+    while let Some(row) = sorted.next().unwrap() {
+        out.push(row.to_vec());
+    }
     assert!(sorted.next().unwrap().is_none());
     out
 }
