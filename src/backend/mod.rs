@@ -3,14 +3,25 @@
 //! A [`Backend`] offers seven operations. After any of them returns `Ok` the effect is durable: a crash, also of the whole
 //! machine, does not undo it.
 
+mod counted;
+mod foreign;
+mod local;
+mod simulated;
+
 use std::future::Future;
 use std::ops::Range;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::error::Result;
 use crate::format::{ObjectPath, Sealed};
+
+pub use counted::{Counted, Requests};
+pub use foreign::detect_foreign;
+pub use local::LocalBackend;
+pub use simulated::{Damage, SimulatedBackend, StoppedWrite, StoredObjects};
 
 /// The future of a backend operation.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
@@ -58,4 +69,38 @@ pub trait Backend: Send + Sync {
 
     /// Removes the object; removing what is not there is no error.
     fn delete<'a>(&'a self, path: &'a ObjectPath) -> Answer<'a, ()>;
+}
+
+impl<B: Backend + ?Sized> Backend for Arc<B> {
+    fn location(&self) -> String {
+        (**self).location()
+    }
+
+    fn put<'a>(&'a self, path: &'a ObjectPath, body: Sealed) -> Answer<'a, ()> {
+        (**self).put(path, body)
+    }
+
+    fn put_new<'a>(&'a self, path: &'a ObjectPath, body: Sealed) -> Answer<'a, PutNew> {
+        (**self).put_new(path, body)
+    }
+
+    fn replace<'a>(&'a self, path: &'a ObjectPath, body: Sealed) -> Answer<'a, ()> {
+        (**self).replace(path, body)
+    }
+
+    fn get<'a>(&'a self, path: &'a ObjectPath, range: Option<Range<u64>>) -> Answer<'a, Bytes> {
+        (**self).get(path, range)
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str) -> Answer<'a, Vec<(ObjectPath, ObjectStat)>> {
+        (**self).list(prefix)
+    }
+
+    fn stat<'a>(&'a self, path: &'a ObjectPath) -> Answer<'a, Option<ObjectStat>> {
+        (**self).stat(path)
+    }
+
+    fn delete<'a>(&'a self, path: &'a ObjectPath) -> Answer<'a, ()> {
+        (**self).delete(path)
+    }
 }
