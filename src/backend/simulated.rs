@@ -165,7 +165,13 @@ impl SimulatedBackend {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn store(&self, path: &ObjectPath, body: Sealed, class: fn(&mut Requests) -> &mut u64, new: bool) -> Result<PutNew> {
+    fn store(
+        &self,
+        path: &ObjectPath,
+        body: Sealed,
+        class: fn(&mut Requests) -> &mut u64,
+        new: bool,
+    ) -> Result<PutNew> {
         let mut state = self.state();
         *class(&mut state.requests) += 1;
         let fate = state.write_fate(path);

@@ -158,5 +158,6 @@ fn foreign(path: &Path, program: &str) -> Error {
 /// Runs file system work where it may block.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     let answer = tokio::task::spawn_blocking(work).await;
-    answer.unwrap_or_else(|panic| Err(Error::new(ErrorKind::Failed, "", "a file system task ended early").because(panic)))
+    answer
+        .unwrap_or_else(|panic| Err(Error::new(ErrorKind::Failed, "", "a file system task ended early").because(panic)))
 }
