@@ -18,7 +18,7 @@ fn main() {
         return;
     };
     let text = std::fs::read_to_string(path).unwrap();
-    let mut datoms: Vec<Datom<'static>> = text.lines().map(parse).collect();
+    let mut datoms: Vec<Datom<'static>> = split(&text).map(parse).collect();
     drop(text);
     let count = datoms.len();
     println!("{count} datoms");
@@ -115,6 +115,22 @@ fn time(mut work: impl FnMut()) -> Duration {
 
 fn report(what: &str, count: usize, took: Duration) {
     println!("{what}: {:.2} million a second", count as f64 / took.as_secs_f64() / 1e6);
+}
+
+/// The datoms of a text; strings may hold newlines.
+fn split(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let mut end = 0;
+        loop {
+            end += rest.get(end..)?.find('\n')? + 1;
+            let line = &rest[..end - 1];
+            if line.ends_with(" true]") || line.ends_with(" false]") {
+                rest = &rest[end..];
+                return Some(line);
+            }
+        }
+    })
 }
 
 /// A datom of an EDN line as the generator of the data writes it.
