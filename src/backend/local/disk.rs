@@ -311,8 +311,10 @@ impl Temporary {
         match rustix::fs::linkat(CWD, &self.path, CWD, target, AtFlags::empty()) {
             Ok(()) => Ok(PutNew::Created),
             Err(Errno::EXIST) => Ok(PutNew::Exists),
-            // File systems without hard links.
-            Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::MLINK) => self.rename_if_new(target),
+            // File systems without hard links, and full ones: a second name takes room, another name does not.
+            Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::NOSPC | Errno::DQUOT) => {
+                self.rename_if_new(target)
+            }
             Err(error) => Err(error.into()),
         }
     }
