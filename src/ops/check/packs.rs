@@ -6,12 +6,11 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use super::{Check, ReadData, is_about_data, sample};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::format::{self, IndexedPack, ObjectPath};
 use crate::id::{BlobId, PackId};
 use crate::ops::pack_content::{self, BadFrame};
 use crate::progress::Event;
-use crate::repository::Reader;
 
 /// How many blobs a finding names.
 const NAMED_BLOBS: usize = 8;
