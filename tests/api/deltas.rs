@@ -34,8 +34,11 @@ async fn world(folder: &Path) -> World {
     let base_text = noise(1, 60_000);
     let delta_text = base_text.replacen(&base_text[30_000..30_010], "something!", 1);
     let (first_source, source) = (folder.join("first.edn"), folder.join("second.edn"));
-    std::fs::write(&first_source, format!("[1 :doc/text \"{base_text}\" 536870913 true]\n")).unwrap();
-    std::fs::write(&source, format!("[2 :doc/text \"{delta_text}\" 536870914 true]\n")).unwrap();
+    let history = |e: u64, text: &str| {
+        format!("[{e} :doc/text \"{text}\" 536870913 true]\n[{e} :doc/draft true 536870913 false]\n")
+    };
+    std::fs::write(&first_source, history(1, &base_text)).unwrap();
+    std::fs::write(&source, history(2, &delta_text)).unwrap();
     backup(&repository, &first_source).await.unwrap();
     let below = |folder: &str| -> Vec<ObjectPath> {
         backend.paths().into_iter().filter(|path| path.as_str().starts_with(folder)).collect()

@@ -143,7 +143,8 @@ pub fn noise(seed: u64, len: usize) -> String {
 
 /// Writes a history with long texts, which are kept as chunks, and short ones.
 pub fn write_documents(path: &Path, seed: u64, count: u64) {
-    let mut text = String::new();
+    // A retraction makes it a history.
+    let mut text = "[1 :doc/draft true 536870913 false]\n".to_owned();
     for n in 0..count {
         let t = 536_870_913 + n / 4;
         text.push_str(&format!("[{n} :doc/text \"{}\" {t} true]\n", noise(seed * 1_000_000 + n, 3000)));
