@@ -5,7 +5,17 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::DecodeError;
+/// The text is not an id, or not hexadecimal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotAnId;
+
+impl fmt::Display for NotAnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not an id in hexadecimal digits")
+    }
+}
+
+impl std::error::Error for NotAnId {}
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $len:literal) => {
@@ -46,11 +56,11 @@ macro_rules! id {
         }
 
         impl FromStr for $name {
-            type Err = DecodeError;
+            type Err = NotAnId;
 
-            fn from_str(text: &str) -> Result<Self, DecodeError> {
+            fn from_str(text: &str) -> Result<Self, NotAnId> {
                 let bytes = unhex(text)?;
-                Ok(Self(bytes.try_into().map_err(|_| DecodeError::Invalid("id length"))?))
+                Ok(Self(bytes.try_into().map_err(|_| NotAnId)?))
             }
         }
     };
@@ -93,11 +103,11 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 /// The bytes of a hexadecimal text of either case.
-pub fn unhex(text: &str) -> Result<Vec<u8>, DecodeError> {
+pub fn unhex(text: &str) -> Result<Vec<u8>, NotAnId> {
     let digits = text.as_bytes();
     if !digits.len().is_multiple_of(2) {
-        return Err(DecodeError::Invalid("hexadecimal"));
+        return Err(NotAnId);
     }
-    let digit = |c: u8| char::from(c).to_digit(16).map(|d| d as u8).ok_or(DecodeError::Invalid("hexadecimal"));
+    let digit = |c: u8| char::from(c).to_digit(16).map(|d| d as u8).ok_or(NotAnId);
     digits.chunks_exact(2).map(|pair| Ok(digit(pair[0])? << 4 | digit(pair[1])?)).collect()
 }

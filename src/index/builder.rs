@@ -85,8 +85,8 @@ pub(in crate::index) fn merge(file: &mut File, shards: &[Shard]) -> io::Result<(
             origins.push((row, shard_number, n));
         }
     }
-    // Stable, so that a pack that two shards list keeps the rows of each together.
-    origins.sort_by_key(|(row, shard, _)| (row.pack, *shard, row.first_slot));
+    // Stable: the rows that one object lists of a pack stay together, in order.
+    origins.sort_by_key(|(row, shard, _)| (row.pack, *shard));
     let mut renumbered: Vec<Vec<u32>> =
         shards.iter().map(|shard| vec![u32::MAX; shard.rows_count() as usize]).collect();
     for (new, (_, shard, old)) in origins.iter().enumerate() {

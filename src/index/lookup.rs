@@ -85,10 +85,10 @@ impl Index {
         if let Some(pack) = self.pending.packs().iter().find(|pack| pack.id == *id) {
             return Ok(Some(Arc::clone(pack)));
         }
-        for (shard, row) in self.shards.iter().filter_map(|shard| Some((shard, shard.first_listed(id)?))) {
-            return self.directory(shard, row).map(Some).ok_or_else(|| damaged_cache(id));
-        }
-        Ok(None)
+        let Some((shard, row)) = self.shards.iter().find_map(|shard| Some((shard, shard.first_listed(id)?))) else {
+            return Ok(None);
+        };
+        self.directory(shard, row).map(Some).ok_or_else(|| damaged_cache(id))
     }
 
     /// Whether any index object or this session lists the pack, condemned or not.
@@ -144,10 +144,10 @@ impl Index {
     fn locations(&self, id: &BlobId, among: Among, delta: bool) -> impl Iterator<Item = BlobLocation> {
         let id = *id;
         let pending =
-            self.pending.copies(&id).filter(move |copy| among == Among::All || !self.is_condemned(&copy.pack.id));
+            self.pending.copies(id).filter(move |copy| among == Among::All || !self.is_condemned(&copy.pack.id));
         let pending = pending.filter_map(|copy| BlobLocation::at(Arc::clone(copy.pack), copy.slot));
         let shards = self.shards.iter().flat_map(move |shard| {
-            let entries = shard.entries_of(&id).map(|(_, entry)| entry);
+            let entries = shard.entries_of(id).map(|(_, entry)| entry);
             let counts = move |entry: &Entry| match among {
                 Among::Live => shard.is_live(entry.row),
                 Among::All => shard.is_listed(entry.row),
@@ -164,14 +164,14 @@ impl Index {
     fn copies_iter(&self, id: &BlobId) -> impl Iterator<Item = BlobCopy> {
         let id = *id;
         let in_shards = self.first_ordinals().flat_map(move |(first, shard)| {
-            let live = shard.entries_of(&id).filter(|(_, entry)| shard.is_live(entry.row));
+            let live = shard.entries_of(id).filter(|(_, entry)| shard.is_live(entry.row));
             live.map(move |(number, entry)| BlobCopy {
                 pack: shard.row(entry.row).pack,
                 ordinal: first + number,
                 is_delta: entry.delta,
             })
         });
-        let live = self.pending.copies(&id).filter(|copy| !self.is_condemned(&copy.pack.id));
+        let live = self.pending.copies(id).filter(|copy| !self.is_condemned(&copy.pack.id));
         let in_pending = live.filter_map(|copy| {
             let location = BlobLocation::at(Arc::clone(copy.pack), copy.slot)?;
             let first = self.ordinals() - self.pending.entries_count();

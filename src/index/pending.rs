@@ -61,8 +61,8 @@ impl Pending {
         }
     }
 
-    pub(in crate::index) fn copies<'a>(&'a self, id: &BlobId) -> impl Iterator<Item = PendingCopy<'a>> + use<'a> {
-        let mut next = self.newest.get(id).copied();
+    pub(in crate::index) fn copies(&self, id: BlobId) -> impl Iterator<Item = PendingCopy<'_>> {
+        let mut next = self.newest.get(&id).copied();
         std::iter::from_fn(move || {
             let number = next?;
             let entry = &self.entries[number as usize];

@@ -149,7 +149,7 @@ impl Shard {
     }
 
     /// The entries of a blob with their numbers. 128 bits of the id have been compared.
-    pub(in crate::index) fn entries_of<'a>(&'a self, id: &BlobId) -> impl Iterator<Item = (u64, Entry)> + use<'a> {
+    pub(in crate::index) fn entries_of(&self, id: BlobId) -> impl Iterator<Item = (u64, Entry)> {
         let key = filter_key(id.as_bytes());
         let partition = &self.partitions[partition_of(key, self.partition_bits)];
         let prefix: Prefix = *id.as_bytes().first_chunk().expect("an id is longer than its prefix");

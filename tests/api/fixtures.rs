@@ -55,12 +55,22 @@ pub async fn backup(repository: &Repository, path: &Path) -> packstone::Result<B
 
 /// How to restore everything of one view.
 pub fn whole(view: View, format: Format) -> RestoreOptions {
-    RestoreOptions { view, target: target::Options { format: Some(format), ..target::Options::default() }, ..RestoreOptions::default() }
+    RestoreOptions {
+        view,
+        target: target::Options { format: Some(format), ..target::Options::default() },
+        ..RestoreOptions::default()
+    }
 }
 
 /// Restores a snapshot to a file.
-pub async fn restore(repository: &Repository, summary: &BackupSummary, to: &Path, options: RestoreOptions) -> packstone::Result<RestoreSummary> {
-    ops::restore(repository, summary.snapshot.id, target::Location::Path(to.to_owned()), options, Arc::new(Silent)).await
+pub async fn restore(
+    repository: &Repository,
+    summary: &BackupSummary,
+    to: &Path,
+    options: RestoreOptions,
+) -> packstone::Result<RestoreSummary> {
+    ops::restore(repository, summary.snapshot.id, target::Location::Path(to.to_owned()), options, Arc::new(Silent))
+        .await
 }
 
 /// The lines of a text file, sorted.
@@ -68,4 +78,31 @@ pub fn sorted_lines(path: &Path) -> Vec<String> {
     let mut lines: Vec<String> = std::fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect();
     lines.sort();
     lines
+}
+
+/// Forgets one snapshot.
+pub async fn forget(repository: &Repository, summary: &BackupSummary) -> packstone::Result<()> {
+    let (repository, id) = (repository.clone(), summary.snapshot.id);
+    tokio::task::spawn_blocking(move || repository.forget(id)).await.unwrap()
+}
+
+/// Writes a history of `days` transactions of `per_day` datoms; every value of a day differs from those of other seeds.
+pub fn write_history(path: &Path, seed: u64, days: u64, per_day: u64) {
+    let mut text = String::new();
+    for day in 0..days {
+        for e in 0..per_day {
+            let value = blake3::hash(format!("{seed}/{day}/{e}").as_bytes()).to_hex();
+            text.push_str(&format!("[{e} :item/checksum \"{value}\" {} true]\n", 536_870_913 + day));
+        }
+        text.push_str(&format!("[{} :item/gone true {} false]\n", day + 1, 536_870_913 + day));
+    }
+    std::fs::write(path, text).unwrap();
+}
+
+/// Restores the history of a snapshot and compares it with what was backed up.
+pub async fn assert_restores(repository: &Repository, summary: &BackupSummary, source: &Path) {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out.edn");
+    restore(repository, summary, &out, whole(View::History, Format::Edn)).await.unwrap();
+    assert_eq!(sorted_lines(&out), sorted_lines(source));
 }

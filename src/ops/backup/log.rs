@@ -1,13 +1,13 @@
 //! Sorted datoms into trees: a history as it is, a state as what it adds to the parent's history.
 
-use super::super::datoms::{
-    EXCEPTIONS, Fold, KeyStream, LOG, StateOptions, ViewOrder, append_state, attribute_len, exceptions,
-};
-use super::super::{mark, values};
 use super::datoms::Trees;
 use super::run::{RECORDS_PER_TICK, Run, named};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{NamedRoot, Snapshot};
+use crate::ops::datoms::{
+    EXCEPTIONS, Fold, KeyStream, LOG, StateOptions, ViewOrder, append_state, attribute_len, exceptions,
+};
+use crate::ops::{mark, values};
 use crate::progress::Event;
 use crate::record::datom::{Datoms, Digest};
 use crate::sorter::{Sorted, Sorter};

@@ -136,7 +136,7 @@ impl Run<'_> {
     fn commit(&mut self, snapshot: &mut Snapshot) -> Result<()> {
         for _ in 0..super::ATTEMPTS {
             if self.writer.must_check() {
-                super::super::mark::require_known(&mut self.writer, &snapshot.roots)?;
+                crate::ops::mark::require_known(&mut self.writer, &snapshot.roots)?;
             }
             snapshot.id = self.writer.id();
             snapshot.gc_checked = self.writer.gc_checked();

@@ -35,10 +35,6 @@ impl Spans {
         let start = if i == 0 { 0 } else { self.ends[i - 1] as usize };
         Some(&self.bytes[start..*self.ends.get(i)? as usize])
     }
-
-    pub(super) fn len(&self) -> usize {
-        self.ends.len()
-    }
 }
 
 pub(super) const PLAIN: u8 = 0;

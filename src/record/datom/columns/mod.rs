@@ -33,7 +33,7 @@ struct Attribute<'a> {
     ops: Vec<bool>,
 }
 
-/// The columns of rows, which must be keys of datoms.
+/// The columns of rows; panics when a row is no key of a datom.
 // format-spec records: datom columns.
 pub(super) fn encode(rows: &Rows) -> Vec<u8> {
     let shape = Shape::of(rows);

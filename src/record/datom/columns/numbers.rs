@@ -50,9 +50,10 @@ pub(super) fn take_integers(deltas: bool, starts: &[bool], reader: &mut Reader<'
     let mut firsts = firsts.into_iter();
     let mut spans = Spans::default();
     for start in starts {
-        previous = match firsts.as_slice().first() {
-            Some(_) if *start => firsts.next().unwrap_or_default(),
-            _ => previous.wrapping_add(reader.numbers.varint()?.cast_signed()),
+        previous = if *start {
+            firsts.next().expect("one was read for every start")
+        } else {
+            previous.wrapping_add(reader.numbers.varint()?.cast_signed())
         };
         spans.push(&flip(previous));
     }

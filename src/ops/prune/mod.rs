@@ -1,5 +1,10 @@
 //! Removing what no snapshot reaches.
 
+mod finish;
+mod plan;
+mod run;
+mod survey;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,7 +79,11 @@ pub struct PruneReport {
 
 /// Removes what no snapshot reaches, in the two phases of the protocol: packs are condemned first, and removed when every
 /// session that might count on them has ended. Backups may run at the same time.
+///
+/// # Errors
+/// [`crate::ErrorKind::Damaged`] when a snapshot, or a node that one reaches, cannot be read: what cannot be followed
+/// cannot be told from what nothing needs.
 pub async fn prune(repository: &Repository, options: PruneOptions, observer: Arc<dyn Observer>) -> Result<PruneReport> {
-    let _ = (repository, options, observer);
-    unimplemented!()
+    let repository = repository.clone();
+    super::blocking(move || run::run(&repository, &options, &*observer)).await
 }

@@ -1,0 +1,93 @@
+//! The phases of a prune, in the order that keeps data safe.
+
+use std::collections::HashMap;
+
+use super::finish::{Rescan, close_sessions, finish};
+use super::plan::{Plan, plan};
+use super::survey::Survey;
+use super::{PruneOptions, PruneReport};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::{GcRecord, RetentionClass};
+use crate::id::PackId;
+use crate::progress::{Event, Observer};
+use crate::repository::{Repacker, Repository, machine, random};
+
+/// How often a pruner starts over because another one was faster.
+const ATTEMPTS: usize = 5;
+
+pub(super) fn run(repository: &Repository, options: &PruneOptions, observer: &dyn Observer) -> Result<PruneReport> {
+    for _ in 0..ATTEMPTS {
+        if let Some(report) = attempt(repository, options, observer)? {
+            return Ok(report);
+        }
+    }
+    Err(Error::new(ErrorKind::Busy, "gc", "other pruners were faster each time"))
+}
+
+/// `None` when another pruner published a gc record in between.
+fn attempt(repository: &Repository, options: &PruneOptions, observer: &dyn Observer) -> Result<Option<PruneReport>> {
+    let mut report = PruneReport::default();
+    if !options.dry_run {
+        // What crashed sessions uploaded can then be told from what running ones have.
+        close_sessions(repository, repository.newest_gc()?, options, &mut report)?;
+    }
+    let mut survey = Survey::take(repository, observer)?;
+    let Plan { dead, repack } = plan(repository, &survey, options, &mut report)?;
+    let objects = repository.list_index()?.len() as u64;
+    report.index_objects = (objects, objects);
+    if options.dry_run {
+        return Ok(Some(report));
+    }
+    // Wholly dead packs go first: that needs no space, so a full disk can be freed.
+    let mut newest = survey.gc.newest;
+    if !dead.is_empty() {
+        newest += 1;
+        if !condemn(repository, newest, dead)? {
+            return Ok(None);
+        }
+    }
+    survey.gc.newest = newest;
+    let survey = finish(repository, survey, Rescan::IfChanged, options, observer, &mut report)?;
+    if !repack.is_empty() {
+        // Decided before anything is added to the index, which would renumber it.
+        let live: Vec<Vec<bool>> = repack.iter().map(|pack| survey.live_flags(repository, pack)).collect();
+        observer.event(Event::Stage { name: "repacking", total: Some(repack.len() as u64) });
+        let mut repackers: HashMap<u8, Repacker> = HashMap::new();
+        for (done, (pack, live)) in repack.iter().zip(&live).enumerate() {
+            let mut live = live.as_slice();
+            let class = pack.directory.class;
+            let repacker = repackers.entry(class_number(class)).or_insert_with(|| repository.repacker(class));
+            for frame in &pack.directory.frames {
+                let (flags, rest) = live.split_at(frame.blobs.len());
+                repacker.copy(pack, frame, flags)?;
+                live = rest;
+            }
+            observer.event(Event::Progress { done: done as u64 + 1 });
+        }
+        for (_, repacker) in repackers {
+            report.bytes_copied += repacker.finish()?.1;
+        }
+        if !condemn(repository, newest + 1, repack.iter().map(|pack| pack.id).collect())? {
+            return Ok(None);
+        }
+        finish(repository, survey, Rescan::Always, options, observer, &mut report)?;
+    }
+    report.index_objects.1 = repository.list_index()?.len() as u64;
+    Ok(Some(report))
+}
+
+/// Publishes a gc record; `false` when its number is taken.
+fn condemn(repository: &Repository, n: u64, mut packs: Vec<PackId>) -> Result<bool> {
+    packs.sort_unstable();
+    packs.dedup();
+    let by = machine::Machine::this().host;
+    repository.put_gc_record(&GcRecord { n, time_ms: machine::now_ms(), condemned: packs, nonce: random(), by })
+}
+
+fn class_number(class: RetentionClass) -> u8 {
+    match class {
+        RetentionClass::Standard => 0,
+        RetentionClass::Short => 1,
+        RetentionClass::Long => 2,
+    }
+}

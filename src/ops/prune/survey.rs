@@ -1,0 +1,146 @@
+//! What a repository holds and what of it is needed.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, PoisonError};
+
+use crate::error::{Error, Result};
+use crate::format::{BlobEntry, IndexedPack, ObjectPath, Snapshot};
+use crate::id::{BlobId, PackId, SnapshotId};
+use crate::index::{Index, MarkSet};
+use crate::ops::mark::{self, Reached};
+use crate::progress::{Event, Observer};
+use crate::repository::{GcRecords, Reader, Repository};
+
+/// Everything that decides what may go, read in the order of the protocol: gc records, snapshots, index; then marked.
+pub(super) struct Survey {
+    pub(super) gc: GcRecords,
+    /// Ids of the live snapshots.
+    pub(super) snapshots: HashSet<SnapshotId>,
+    pub(super) marks: Marks,
+    /// Pack objects that no index object lists and no gc record condemns, with their sizes.
+    pub(super) orphans: Vec<(PackId, u64)>,
+    /// Sizes of all pack objects.
+    pub(super) packs: HashMap<PackId, u64>,
+}
+
+/// The blobs that live snapshots reach.
+pub(super) struct Marks {
+    set: MarkSet,
+    /// Blobs whose every copy is in a condemned pack: to be rescued.
+    pub(super) homeless: HashSet<BlobId>,
+}
+
+impl Survey {
+    pub(super) fn take(repository: &Repository, observer: &dyn Observer) -> Result<Self> {
+        observer.event(Event::Stage { name: "reading snapshots", total: None });
+        let gc = repository.gc_records()?;
+        let packs = list_packs(repository)?;
+        let snapshots = repository.snapshots()?.into_live()?;
+        // A session that ends between this listing and the next has its packs in the index by then.
+        let mut sessions = repository.open_sessions()?;
+        let mut open = Vec::new();
+        for session in sessions.drain(..) {
+            if repository.outcome(session.id)?.is_none() {
+                open.push(session.id);
+            }
+        }
+        repository.load_index(&gc)?;
+        let marks = Marks::of(repository, &snapshots, observer)?;
+        let index = repository.index().read().unwrap_or_else(PoisonError::into_inner);
+        let orphan = |pack: &PackId| open.is_empty() && !index.has_pack(pack) && !gc.condemned.contains(pack);
+        let orphans = packs.iter().filter(|(pack, _)| orphan(pack)).map(|(pack, size)| (*pack, *size)).collect();
+        drop(index);
+        Ok(Self { gc, snapshots: snapshots.iter().map(|s| s.id).collect(), marks, orphans, packs })
+    }
+}
+
+impl Survey {
+    /// Which blobs of a pack must stay, over all its frames in order.
+    pub(super) fn live_flags(&self, repository: &Repository, pack: &IndexedPack) -> Vec<bool> {
+        let index = repository.index().read().unwrap_or_else(PoisonError::into_inner);
+        let blobs = pack.directory.frames.iter().flat_map(|frame| &frame.blobs);
+        blobs.map(|blob| self.marks.needs(&index, pack.id, blob)).collect()
+    }
+}
+
+impl Marks {
+    pub(super) fn of(repository: &Repository, snapshots: &[Snapshot], observer: &dyn Observer) -> Result<Self> {
+        observer.event(Event::Stage { name: "marking what snapshots reach", total: Some(snapshots.len() as u64) });
+        let ordinals = repository.index().read().unwrap_or_else(PoisonError::into_inner).ordinals();
+        let reader = repository.reader();
+        let mut marking = Marking {
+            reader: &reader,
+            set: MarkSet::new(ordinals),
+            walked: MarkSet::new(ordinals),
+            homeless: HashSet::new(),
+        };
+        for (done, snapshot) in snapshots.iter().enumerate() {
+            mark::walk_snapshot(&reader, snapshot, &mut marking)?;
+            observer.event(Event::Progress { done: done as u64 + 1 });
+        }
+        Ok(Self { set: marking.set, homeless: marking.homeless })
+    }
+
+    /// Whether this very copy of a blob must stay: the blob is needed and this is the copy that readers are sent to.
+    pub(super) fn needs(&self, index: &Index, pack: PackId, blob: &BlobEntry) -> bool {
+        index.ordinal(&blob.id).is_some_and(|ordinal| self.set.contains(ordinal))
+            && index.copies(&blob.id).iter().any(|copy| copy.pack == pack && self.set.contains(copy.ordinal))
+    }
+}
+
+struct Marking<'a> {
+    reader: &'a Reader,
+    /// Copies that must stay.
+    set: MarkSet,
+    /// Blobs that were reached as such, not only as the base of a delta.
+    walked: MarkSet,
+    homeless: HashSet<BlobId>,
+}
+
+impl Reached for Marking<'_> {
+    fn blob(&mut self, id: BlobId) -> Result<bool> {
+        let index = self.reader.repository().index().read().unwrap_or_else(PoisonError::into_inner);
+        let Some(ordinal) = index.ordinal(&id) else {
+            if index.find_anywhere(&id).is_none() {
+                return Err(Error::new(
+                    crate::ErrorKind::Damaged,
+                    format!("blob {id}"),
+                    "is needed by a snapshot and in no pack",
+                ));
+            }
+            return Ok(self.homeless.insert(id));
+        };
+        self.set.insert(ordinal);
+        let base = index.find(&id).and_then(|location| location.frame().base);
+        if let Some(base) = base {
+            match index.ordinal(&base) {
+                Some(ordinal) => {
+                    self.set.insert(ordinal);
+                }
+                None => {
+                    self.homeless.insert(base);
+                }
+            }
+        }
+        Ok(self.walked.insert(ordinal))
+    }
+
+    fn unreadable(&mut self, _: BlobId, error: Error) -> Result<()> {
+        Err(error)
+    }
+}
+
+/// Every pack object with its size.
+pub(super) fn list_packs(repository: &Repository) -> Result<HashMap<PackId, u64>> {
+    let listed = repository.store().list("packs/")?;
+    Ok(listed.into_iter().filter_map(|(path, stat)| Some((pack_id(&path)?, stat.size_bytes))).collect())
+}
+
+fn pack_id(path: &ObjectPath) -> Option<PackId> {
+    path.name().parse().ok()
+}
+
+/// Every pack of the index that is not condemned.
+pub(super) fn indexed_packs(repository: &Repository) -> Result<Vec<Arc<IndexedPack>>> {
+    repository.index().read().unwrap_or_else(PoisonError::into_inner).packs().collect()
+}

@@ -1,0 +1,97 @@
+//! The process dies at any write: what was acknowledged stays, and the next run goes on.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use packstone::backend::{SimulatedBackend, StoppedWrite};
+use packstone::ops::{self, BackupOptions, DatomsSource, PruneOptions, Source};
+use packstone::progress::Silent;
+use packstone::source::datoms::Location;
+
+use crate::fixtures::{assert_restores, backup, create_on, forget, open_on, options, write_history};
+
+/// More writes than any operation here makes.
+const MANY: u64 = 500;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_that_dies_at_any_write_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, second) = (folder.path().join("1.edn"), folder.path().join("2.edn"));
+    write_history(&first, 1, 2, 700);
+    write_history(&second, 1, 4, 700);
+    let backend = SimulatedBackend::new();
+    let repository = create_on(Arc::new(backend.clone())).await;
+    let acknowledged = backup(&repository, &first).await.unwrap();
+    let before = backend.snapshot();
+    for fate in [StoppedWrite::Dropped, StoppedWrite::Applied] {
+        for partial_every in [Duration::MAX, Duration::ZERO] {
+            for n in 0.. {
+                assert!(n < MANY, "the backup never ends");
+                backend.restore_state(before.clone());
+                backend.stop_after_writes(n, fate);
+                let repository = open_on(Arc::new(backend.clone())).await.unwrap();
+                let died = back_up_with(&repository, &second, partial_every).await.is_err();
+                let was_stopped = backend.is_stopped();
+                backend.heal();
+                let repository = open_on(Arc::new(backend.clone())).await.unwrap();
+                assert_restores(&repository, &acknowledged, &first).await;
+                let again = backup(&repository, &second).await.unwrap();
+                assert_restores(&repository, &again, &second).await;
+                assert!(died || !was_stopped, "a backup that could not finish said that it had");
+                if !was_stopped {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prune_that_dies_at_any_write_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let backend = SimulatedBackend::new();
+    let repository = create_on(Arc::new(backend.clone())).await;
+    let mut kept = Vec::new();
+    for day in 1..=14 {
+        let source = folder.path().join(format!("{day}.edn"));
+        write_history(&source, 1 + day / 5, day, 60);
+        let summary = backup(&repository, &source).await.unwrap();
+        if day % 3 == 0 { forget(&repository, &summary).await.unwrap() } else { kept.push((source, summary)) }
+    }
+    let before = backend.snapshot();
+    for fate in [StoppedWrite::Dropped, StoppedWrite::Applied] {
+        for n in 0.. {
+            assert!(n < MANY, "the prune never ends");
+            backend.restore_state(before.clone());
+            backend.stop_after_writes(n, fate);
+            let repository = open_on(Arc::new(backend.clone())).await.unwrap();
+            let died = ops::prune(&repository, PruneOptions::default(), Arc::new(Silent)).await.is_err();
+            let was_stopped = backend.is_stopped();
+            backend.heal();
+            let repository = open_on(Arc::new(backend.clone())).await.unwrap();
+            for (source, summary) in &kept {
+                assert_restores(&repository, summary, source).await;
+            }
+            let report = ops::prune(&repository, PruneOptions::default(), Arc::new(Silent)).await.unwrap();
+            assert_eq!(report.packs_waiting, 0);
+            for (source, summary) in [&kept[0], &kept[kept.len() - 1]] {
+                assert_restores(&repository, summary, source).await;
+            }
+            assert!(died || !was_stopped, "a prune that could not finish said that it had");
+            if !was_stopped {
+                break;
+            }
+        }
+    }
+}
+
+async fn back_up_with(
+    repository: &packstone::repository::Repository,
+    path: &Path,
+    partial_every: Duration,
+) -> packstone::Result<ops::BackupSummary> {
+    let source = Source::Datoms(DatomsSource::new(Location::Path(path.to_owned())));
+    let options = BackupOptions { partial_every, ..options() };
+    ops::backup(repository, source, options, Arc::new(Silent)).await
+}
