@@ -211,6 +211,9 @@ fn texts(seeds: &Seeds) {
     for text in ["config", "packs/3f/3fa1", "index/0/aa", "sessions/aa/12", "gc/0000000001", "a/../b", "/a"] {
         seeds.put("object_path", text.as_bytes());
     }
+    for text in ["latest", "latest~2", "0101", ":db/*,*", "a,12,:person/name"] {
+        seeds.put("selection", text.as_bytes());
+    }
     for line in ["[1 :a/b \"x\\u0041\" 536870913 true]", "[1 :a #{1 2N} 5 false]", "[1 a {:b [1.5M nil \\a 1/3]} 5 true]"] {
         seeds.put("edn", line.as_bytes());
     }
