@@ -27,7 +27,7 @@ pub struct Requests {
     pub stat: u64,
     /// Calls of [`Backend::delete`].
     pub delete: u64,
-    /// Body bytes of successful writes.
+    /// Body bytes of writes that were answered, also when `put_new` found something there.
     pub written_bytes: u64,
     /// Bytes that `get` handed over.
     pub read_bytes: u64,

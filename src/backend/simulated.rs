@@ -179,6 +179,7 @@ impl SimulatedBackend {
             return Err(error);
         }
         if new && state.stored.objects.contains_key(path) {
+            state.requests.written_bytes += body.len() as u64;
             return fate.answer(PutNew::Exists);
         }
         let mut body = body.bytes().clone();

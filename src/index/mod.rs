@@ -39,6 +39,9 @@ const MERGE_FAN_IN: usize = 16;
 /// Shards with more entries than this are not merged any more.
 const MERGE_MAX_ENTRIES: u64 = 4 << 20;
 
+/// The same for shards in the cache: what is merged of them is merged again in every run.
+const MERGE_MAX_CACHED_ENTRIES: u64 = 1 << 16;
+
 /// The blobs of a repository as its index objects, and the packs of this session, tell them.
 ///
 /// Looking up takes `&self` and may be done from several threads at once.
@@ -204,9 +207,10 @@ impl Index {
     /// Merges shards of about one size when there are many, so that a look-up has few to ask.
     fn merge_alike(&mut self) -> Result<()> {
         loop {
-            let newest = self.shards.last().map_or(u64::MAX, Shard::entries_count);
-            let alike = |shard: &Shard| shard.tier() == shard::tier(newest);
-            if newest > MERGE_MAX_ENTRIES || self.shards.iter().filter(|shard| alike(shard)).count() < MERGE_FAN_IN {
+            let Some(newest) = self.shards.last().filter(|shard| may_merge(shard)) else { return Ok(()) };
+            let tier = newest.tier();
+            let alike = |shard: &Shard| may_merge(shard) && shard.tier() == tier;
+            if self.shards.iter().filter(|shard| alike(shard)).count() < MERGE_FAN_IN {
                 return Ok(());
             }
             let (merged, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.shards).into_iter().partition(alike);
@@ -253,4 +257,9 @@ impl Index {
         let place = path.as_deref().unwrap_or(Path::new("index shard")).display().to_string();
         Shard::map(&file, path, self.shards_made).map_err(|error| Error::io(place, error))
     }
+}
+
+fn may_merge(shard: &Shard) -> bool {
+    let limit = if shard.is_cached() { MERGE_MAX_CACHED_ENTRIES } else { MERGE_MAX_ENTRIES };
+    shard.entries_count() <= limit
 }

@@ -139,6 +139,11 @@ impl Shard {
         tier(self.entries_count)
     }
 
+    /// Whether later runs find it again.
+    pub(in crate::index) fn is_cached(&self) -> bool {
+        self.path.is_some()
+    }
+
     pub(in crate::index) fn key(&self) -> u64 {
         self.key
     }
@@ -184,7 +189,7 @@ impl Shard {
     fn lower_bound(&self, partition: &Partition, prefix: &Prefix) -> usize {
         let count = partition.count;
         let within = filter_key(prefix).checked_shl(self.partition_bits).unwrap_or(0);
-        let guess = (u128::from(within) * count as u128 >> 64) as usize;
+        let guess = ((u128::from(within) * count as u128) >> 64) as usize;
         let mut step = 32;
         let (mut low, mut high) = (guess, guess);
         if self.prefix(partition, guess) < prefix {
@@ -430,7 +435,7 @@ impl Bits {
 }
 
 /// Shards of one tier are of about one size.
-pub(in crate::index) fn tier(entries_count: u64) -> u32 {
+fn tier(entries_count: u64) -> u32 {
     entries_count.max(1).ilog(8).max(2)
 }
 

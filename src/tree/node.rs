@@ -83,7 +83,14 @@ impl Node {
     /// The node of a kept form.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         match bytes {
-            [KEPT_ROWS, canonical @ ..] => Self::from_canonical(canonical),
+            [KEPT_ROWS, canonical @ ..] => {
+                let node = Self::from_canonical(canonical)?;
+                // Rows of a known kind must have gone through its codec, which refuses what is not a record.
+                if node.level == 0 && record::kind(node.kind).is_ok() {
+                    return Err(DecodeError::Invalid("kept form of a leaf"));
+                }
+                Ok(node)
+            }
             [KEPT_COLUMNS, VERSION, kind, columns @ ..] => {
                 let node = Self { kind: *kind, level: 0, rows: record::kind(*kind)?.decode(columns)? };
                 node.check()?;

@@ -103,7 +103,7 @@ impl Disk {
         let named = |error| Error::io(path, error);
         let folder = target.parent().expect("an object lies below the root");
         let mut temporary = self.write_temporary(body).map_err(named)?;
-        // Somebody may remove an emptied session folder between its creation and the naming.
+        // Somebody may remove the folder between its creation and the naming; of a session's folder this is expected.
         for _ in 0..16 {
             self.ensure_durable(folder).map_err(named)?;
             let outcome = match naming {
@@ -111,7 +111,9 @@ impl Disk {
                 Naming::Unique | Naming::Over => temporary.try_rename(&target).map(|()| PutNew::Created),
             };
             match outcome {
-                Err(error) if error.kind() == io::ErrorKind::NotFound && temporary.path.exists() => continue,
+                Err(error) if error.kind() == io::ErrorKind::NotFound && temporary.path.exists() => {
+                    self.durable().clear()
+                }
                 // What is there may be what this caller wrote before an answer was lost, so it must be durable as well.
                 outcome => return outcome.and_then(|put| sync_folder(folder).map(|()| put)).map_err(named),
             }
@@ -311,8 +313,10 @@ impl Temporary {
         match rustix::fs::linkat(CWD, &self.path, CWD, target, AtFlags::empty()) {
             Ok(()) => Ok(PutNew::Created),
             Err(Errno::EXIST) => Ok(PutNew::Exists),
-            // File systems without hard links.
-            Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::MLINK) => self.rename_if_new(target),
+            // File systems without hard links, and full ones: a second name takes room, another name does not.
+            Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::NOSPC | Errno::DQUOT) => {
+                self.rename_if_new(target)
+            }
             Err(error) => Err(error.into()),
         }
     }

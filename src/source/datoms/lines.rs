@@ -12,6 +12,10 @@ use crate::source::datoms::{DatomSource, Format, OnError, Options, Reading, View
 const PROBLEMS_MAX: usize = 1000;
 /// Datahike's first transaction id; entities above are transactions.
 const FIRST_TRANSACTION: i64 = 1 << 29;
+/// A datom may have line feeds in its strings, but not more lines ...
+const JOINED_LINES_MAX: u64 = 1000;
+/// ... or bytes than this.
+const JOINED_BYTES_MAX: usize = 16 << 20;
 const UNPRINTED: &str = "values that were printed as #object, without their content";
 
 type ParseLine = for<'a> fn(&'a [u8]) -> Result<Option<Datom<'a>>, TextError>;
@@ -55,6 +59,7 @@ impl Lines {
     ) -> Result<()> {
         let name = input.name().to_owned();
         let mut number = 0_u64;
+        let mut joined = Vec::new();
         while let Some(line) = input.line()? {
             number += 1;
             let line = if number == 1 { line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line) } else { line };
@@ -64,19 +69,73 @@ impl Lines {
                     sink(&datom)?;
                 }
                 Ok(None) => {}
-                Err(why) if self.on_error == OnError::Collect => {
-                    tally.reading.problems_count += 1;
-                    if tally.reading.problems.len() < PROBLEMS_MAX {
-                        tally.reading.problems.push((format!("{name}:{number}"), why.to_string()));
+                Err(why) if why.is_unclosed() => {
+                    joined.clear();
+                    joined.extend_from_slice(line);
+                    let lines = self.read_joined(&mut input, &mut joined, parse)?;
+                    match parse(&joined) {
+                        Ok(Some(datom)) => {
+                            tally.count(&datom);
+                            sink(&datom)?;
+                        }
+                        _ => self.read_apart(&joined, (&name, number), parse, tally, sink)?,
                     }
+                    number += lines;
                 }
-                Err(why) => {
-                    let place = format!("{name}:{number}:{}", why.column);
-                    return Err(Error::new(ErrorKind::Data, place, &why.reason));
-                }
+                Err(why) => self.report(&why, (&name, number), tally)?,
             }
         }
         tally.reading.bytes += input.stored_bytes();
+        Ok(())
+    }
+
+    /// Appends lines until they make a datom together, as strings with line feeds in them do, or cannot; returns how many.
+    fn read_joined(&self, input: &mut Input, joined: &mut Vec<u8>, parse: ParseLine) -> Result<u64> {
+        let mut lines = 0;
+        while lines < JOINED_LINES_MAX && joined.len() < JOINED_BYTES_MAX {
+            let Some(line) = input.line()? else { break };
+            lines += 1;
+            joined.push(b'\n');
+            joined.extend_from_slice(line);
+            let may_close = line.iter().any(|byte| b"\"])}".contains(byte));
+            if may_close && !parse(joined).is_err_and(|why| why.is_unclosed()) {
+                break;
+            }
+        }
+        Ok(lines)
+    }
+
+    /// Lines that were taken for one datom and are none.
+    fn read_apart(
+        &self,
+        joined: &[u8],
+        (name, first): (&str, u64),
+        parse: ParseLine,
+        tally: &mut Tally,
+        sink: &mut dyn FnMut(&Datom<'_>) -> Result<()>,
+    ) -> Result<()> {
+        for (number, line) in (first..).zip(joined.split(|byte| *byte == b'\n')) {
+            match parse(line) {
+                Ok(Some(datom)) => {
+                    tally.count(&datom);
+                    sink(&datom)?;
+                }
+                Ok(None) => {}
+                Err(why) => self.report(&why, (name, number), tally)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// A line that is no datom: the end of the reading, or one of those left out.
+    fn report(&self, why: &TextError, (name, number): (&str, u64), tally: &mut Tally) -> Result<()> {
+        if self.on_error == OnError::Abort {
+            return Err(Error::new(ErrorKind::Data, format!("{name}:{number}:{}", why.column), &why.reason));
+        }
+        tally.reading.problems_count += 1;
+        if tally.reading.problems.len() < PROBLEMS_MAX {
+            tally.reading.problems.push((format!("{name}:{number}"), why.to_string()));
+        }
         Ok(())
     }
 }

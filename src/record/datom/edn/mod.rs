@@ -21,6 +21,9 @@ use crate::record::datom::{Datom, Value};
 /// Collections and tags within each other, at most.
 pub const NESTING_MAX: u32 = 64;
 
+/// How the reasons end that more text might cure.
+const UNCLOSED: &str = "never closed";
+
 /// Why a text is not a datom or a value, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TextError {
@@ -31,6 +34,11 @@ pub struct TextError {
 }
 
 impl TextError {
+    /// Whether the text ends before what it began: more lines might complete it.
+    pub fn is_unclosed(&self) -> bool {
+        self.reason.ends_with(UNCLOSED)
+    }
+
     pub(crate) fn new(at: usize, reason: impl Into<Cow<'static, str>>) -> Self {
         Self { column: at.saturating_add(1), reason: reason.into() }
     }
