@@ -89,10 +89,6 @@ impl RecordKind for Items {
         Ok(rows)
     }
 
-    fn check_row(&self, _key: &[u8], _value: &[u8]) -> Result<(), DecodeError> {
-        Ok(())
-    }
-
     fn summarize(&self, _rows: &Rows) -> Vec<u8> {
         Vec::new()
     }

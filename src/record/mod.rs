@@ -34,9 +34,6 @@ pub trait RecordKind: Send + Sync {
     /// The rows of a column encoding.
     fn decode(&self, columns: &[u8]) -> Result<Rows, DecodeError>;
 
-    /// Refuses a row that is none of this kind, which `encode` and `summarize` would not expect. Hostile bytes.
-    fn check_row(&self, key: &[u8], value: &[u8]) -> Result<(), DecodeError>;
-
     /// What inner nodes say about a leaf with these rows; at most 64 bytes.
     fn summarize(&self, rows: &Rows) -> Vec<u8>;
 

@@ -54,10 +54,6 @@ impl Node {
         }
         let node = Self { kind, level, rows };
         node.check()?;
-        // Rows that come from columns are of their kind by construction, these are not.
-        if let (0, Ok(kind)) = (level, record::kind(kind)) {
-            node.rows.iter().try_for_each(|(key, value)| kind.check_row(key, value))?;
-        }
         Ok(node)
     }
 

@@ -46,10 +46,6 @@ impl RecordKind for SmallItems {
         Items.decode(columns)
     }
 
-    fn check_row(&self, _: &[u8], _: &[u8]) -> Result<(), DecodeError> {
-        Ok(())
-    }
-
     fn summarize(&self, rows: &Rows) -> Vec<u8> {
         let firsts = || rows.iter().map(|(key, _)| key.first().copied().unwrap_or(0));
         vec![firsts().min().unwrap_or(0), firsts().max().unwrap_or(0)]

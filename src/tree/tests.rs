@@ -485,25 +485,3 @@ fn the_worked_example_of_the_specification() {
     assert_eq!(cut[..256], [0x61; 256]);
     assert_eq!(crate::id::hex(&cut[256..]), "661774b69b461b639ac01e5c57b2695cbf9da08e82804bcfdf9d3434032cbb66");
 }
-
-#[test]
-fn a_leaf_of_what_are_no_datoms_is_refused() {
-    let (kind, level) = (1, 0);
-    let datom = crate::record::datom::edn::parse_datom_line(b"[1 :a \"v\" 2 true]").unwrap();
-    let mut key = Vec::new();
-    crate::record::datom::encode_key(&datom, &mut key).unwrap();
-    let check = |key: &[u8], value: &[u8], accepted: bool| {
-        let mut rows = crate::record::Rows::new();
-        rows.push(key, value);
-        let canonical = Node { kind, level, rows }.canonical();
-        assert_eq!(Node::from_canonical(&canonical).is_ok(), accepted);
-        assert_eq!(Node::decode(&[&[0], &canonical[..]].concat()).is_ok(), accepted);
-    };
-    check(&key, b"", true);
-    check(&key, b"x", false);
-    check(&key[..key.len() - 1], b"", false);
-    check(b"no datom", b"", false);
-    // A long whose eight bytes are seven.
-    let at = key.len() - 4;
-    check(&[&key[..at], &[3, 0, 0, 0, 0, 0, 0, 0, 1]].concat(), b"", false);
-}

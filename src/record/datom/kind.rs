@@ -5,7 +5,7 @@ use crate::record::{RecordKind, Reference, Rows};
 
 use super::canonical::stored_reference;
 use super::columns;
-use super::key::{decode_key, split_key};
+use super::key::split_key;
 use super::summary::{Summary, attribute_bit};
 
 /// Datoms: a row's key is the datom, its value is empty.
@@ -30,11 +30,6 @@ impl RecordKind for Datoms {
 
     fn decode(&self, columns: &[u8]) -> Result<Rows, DecodeError> {
         columns::decode(columns)
-    }
-
-    fn check_row(&self, key: &[u8], value: &[u8]) -> Result<(), DecodeError> {
-        decode_key(key)?;
-        if value.is_empty() { Ok(()) } else { Err(DecodeError::Invalid("value of a datom's row")) }
     }
 
     fn summarize(&self, rows: &Rows) -> Vec<u8> {
