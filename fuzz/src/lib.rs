@@ -126,8 +126,7 @@ fn bound_to_directory(epoch: u32, frames_end: u64) -> Vec<u8> {
 /// The sealed directory of a pack whose frames end at `frames_end`, and the trailer behind it.
 pub fn seal_directory(frames_end: u64, body: &[u8]) -> (Vec<u8>, Vec<u8>) {
     let epoch = keys().newest_epoch();
-    let sealed =
-        keys().seal(Purpose::Metadata, &bound_to_directory(epoch, frames_end), &[0; 32], &with_length(body));
+    let sealed = keys().seal(Purpose::Metadata, &bound_to_directory(epoch, frames_end), &[0; 32], &with_length(body));
     let len = u32::try_from(sealed.len()).unwrap().to_le_bytes();
     (sealed, [&len[..], &epoch.to_le_bytes(), &[0; 32]].concat())
 }

@@ -151,7 +151,8 @@ fn value_of<'t>(text: &'t str, key: &str) -> &'t str {
 fn unzip(zipped: &[u8]) -> Vec<u8> {
     let path = packstone_fuzz::folder().join("zipped");
     fs::write(&path, zipped).expect("the folder takes files");
-    let output = std::process::Command::new("gzip").arg("-dc").stdin(fs::File::open(&path).expect("just written")).output();
+    let output =
+        std::process::Command::new("gzip").arg("-dc").stdin(fs::File::open(&path).expect("just written")).output();
     output.expect("gzip is there").stdout
 }
 
@@ -214,7 +215,9 @@ fn texts(seeds: &Seeds) {
     for text in ["latest", "latest~2", "0101", ":db/*,*", "a,12,:person/name"] {
         seeds.put("selection", text.as_bytes());
     }
-    for line in ["[1 :a/b \"x\\u0041\" 536870913 true]", "[1 :a #{1 2N} 5 false]", "[1 a {:b [1.5M nil \\a 1/3]} 5 true]"] {
+    for line in
+        ["[1 :a/b \"x\\u0041\" 536870913 true]", "[1 :a #{1 2N} 5 false]", "[1 a {:b [1.5M nil \\a 1/3]} 5 true]"]
+    {
         seeds.put("edn", line.as_bytes());
     }
 }

@@ -111,6 +111,18 @@ fn orphans_are_left_alone_while_sessions_are_open() {
 }
 
 #[test]
+fn a_client_may_see_an_index_that_is_being_replaced() {
+    holds(Protocol { torn_listings: true, rounds: 2, ..orphans() }, &[RECLAIMED, COMMITTED, RECOVERED]);
+}
+
+#[test]
+#[ignore = "millions of states"]
+fn pruners_may_see_an_index_that_is_being_replaced() {
+    let protocol = Protocol { torn_listings: true, pruners: 2, most_condemned: 1, ..orphans() };
+    holds(protocol, &[RECLAIMED, COMMITTED, RECOVERED]);
+}
+
+#[test]
 #[ignore = "millions of states"]
 fn one_client_and_two_pruners() {
     holds(Protocol { pruners: 2, ..one_client() }, &[RECLAIMED, COMMITTED, RECOVERED]);
@@ -196,6 +208,12 @@ fn trusting_own_packs_when_acknowledging_loses_data() {
 #[test]
 fn dropping_gc_records_when_their_packs_are_gone_loses_data() {
     loses(Protocol { rounds: 2, drops_records: true, ..orphans() });
+}
+
+#[test]
+fn pruning_by_an_index_that_lacks_what_is_needed_loses_data() {
+    let protocol = Protocol { torn_listings: true, stops_when_missing: false, pruners: 2, ..orphans() };
+    loses(Protocol { most_condemned: 1, ..protocol });
 }
 
 #[test]

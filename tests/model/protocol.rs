@@ -5,7 +5,7 @@
 
 use stateright::{Model, Property};
 
-use super::state::{Blobs, Client, ClientStep, Outcome, Packs, PrunerStep, SESSIONS, State};
+use super::state::{Blobs, Client, ClientStep, Outcome, Packs, Pruner, PrunerStep, SESSIONS, State};
 
 /// The name of what must always hold.
 pub const SAFE: &str = "every snapshot is present and indexed";
@@ -68,6 +68,10 @@ pub struct Protocol {
     pub rescues_by_own_view: bool,
     /// gc records are removed as soon as their packs are gone and unlisted.
     pub drops_records: bool,
+    /// Listing the index while a pruner replaces index objects may show neither the old nor the new.
+    pub torn_listings: bool,
+    /// A pruner stops when the index lacks what a snapshot needs.
+    pub stops_when_missing: bool,
 }
 
 impl Default for Protocol {
@@ -94,6 +98,8 @@ impl Default for Protocol {
             takes_back: false,
             rescues_by_own_view: false,
             drops_records: false,
+            torn_listings: false,
+            stops_when_missing: true,
         }
     }
 }
@@ -109,6 +115,9 @@ pub enum Action {
     Duplicate(usize),
     /// A pruner's next step.
     Pruner(usize),
+    /// The same steps, of which the listing of the index shows nothing.
+    TornClient(usize),
+    TornPruner(usize),
     /// A pruner decides what to condemn.
     Condemn(usize, Packs),
     /// Somebody forgets snapshot 0, and that of the first client where duplicates are tested.
@@ -157,6 +166,18 @@ impl Protocol {
         if self.late_duplicate && matches!(state.outcomes[session], Outcome::Committed(_)) {
             state.outcomes[session] = left;
         }
+    }
+
+    /// Steps that list the index while a pruner replaces index objects.
+    fn torn_steps(&self, state: &State, actions: &mut Vec<Action>) {
+        let replacing = state.pruners.iter().any(|pruner| pruner.step == PrunerStep::RemovesOldIndex);
+        if !self.torn_listings || !replacing {
+            return;
+        }
+        let lists = |client: &Client| client.step == ClientStep::OpensThird && !self.reads_before_registering;
+        actions.extend((0..2).filter(|i| lists(&state.clients[*i])).map(Action::TornClient));
+        let lists = |pruner: &Pruner| matches!(pruner.step, PrunerStep::ListsIndex | PrunerStep::LooksForNeeded);
+        actions.extend((0..2).filter(|i| lists(&state.pruners[*i])).map(Action::TornPruner));
     }
 
     fn is_safe(&self, state: &State) -> bool {
@@ -218,6 +239,7 @@ impl Model for Protocol {
         if !state.forgotten {
             actions.push(Action::Forget);
         }
+        self.torn_steps(state, actions);
     }
 
     fn next_state(&self, state: &State, action: Action) -> Option<State> {
@@ -233,6 +255,14 @@ impl Model for Protocol {
                 next.clients[i].duplicate = false;
             }
             Action::Pruner(i) => self.step_pruner(&mut next, i)?,
+            Action::TornClient(i) | Action::TornPruner(i) => {
+                let indexed = std::mem::take(&mut next.indexed);
+                match action {
+                    Action::TornClient(_) => self.step_client(&mut next, i)?,
+                    _ => self.step_pruner(&mut next, i)?,
+                }
+                next.indexed = indexed;
+            }
             Action::Condemn(i, chosen) => self.condemn(&mut next, i, chosen),
             Action::Forget => self.forget(&mut next),
         }

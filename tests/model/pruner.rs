@@ -39,7 +39,7 @@ impl Protocol {
             }
             ListsIndex => {
                 pruner.index = state.indexed;
-                Chooses
+                if self.misses_something(state, &pruner) { Done } else { Chooses }
             }
             Copies => {
                 let kept = state.named(pruner.index & !pruner.condemned & !pruner.chosen);
@@ -92,7 +92,9 @@ impl Protocol {
                 state.indexed |= 1 << pruner.copy;
                 Unindexes
             }
-            Unindexes => {
+            // The new index object is put first: until the old one is removed, entries are in either.
+            Unindexes if self.torn_listings => RemovesOldIndex,
+            Unindexes | RemovesOldIndex => {
                 state.indexed &= !pruner.chosen;
                 Deletes
             }
@@ -135,8 +137,16 @@ impl Protocol {
         false
     }
 
+    /// Whether a snapshot needs what the index, as it was just listed, does not have.
+    fn misses_something(&self, state: &State, pruner: &Pruner) -> bool {
+        self.stops_when_missing && pruner.live & !state.named(state.indexed) != 0
+    }
+
     /// What snapshots came to need of the condemned packs that the index lists.
     fn look_for_needed(&self, state: &mut State, pruner: &mut Pruner) -> PrunerStep {
+        if self.misses_something(state, pruner) {
+            return PrunerStep::Done;
+        }
         let dead = if self.rescues_by_own_view { pruner.condemned | pruner.chosen } else { state.condemned() };
         let kept = state.named(state.indexed & !dead);
         pruner.needed = state.named(pruner.chosen & state.indexed) & pruner.live & !kept;

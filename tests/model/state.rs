@@ -87,6 +87,7 @@ pub enum PrunerStep {
     Rescues,
     IndexesRescued,
     Unindexes,
+    RemovesOldIndex,
     Deletes,
     DropsRecords,
     Done,
