@@ -9,7 +9,7 @@ mod protocol;
 mod pruner;
 mod state;
 
-use protocol::{Acknowledge, Orphans, Protocol};
+use protocol::{Acknowledge, Orphans, Protocol, Removes};
 use stateright::{Checker, HasDiscoveries, Model};
 
 const RECLAIMED: &str = "a pack is reclaimed";
@@ -124,6 +124,13 @@ fn pruners_may_see_an_index_that_is_being_replaced() {
 
 #[test]
 #[ignore = "millions of states"]
+fn a_pruner_removes_what_was_condemned_before_it_listed_sessions() {
+    let protocol = Protocol { pruners: 2, removes: Removes::BeforeListing, most_condemned: 1, ..one_client() };
+    holds(protocol, &[RECLAIMED, COMMITTED, RECOVERED]);
+}
+
+#[test]
+#[ignore = "millions of states"]
 fn one_client_and_two_pruners() {
     holds(Protocol { pruners: 2, ..one_client() }, &[RECLAIMED, COMMITTED, RECOVERED]);
 }
@@ -214,6 +221,11 @@ fn dropping_gc_records_when_their_packs_are_gone_loses_data() {
 fn pruning_by_an_index_that_lacks_what_is_needed_loses_data() {
     let protocol = Protocol { torn_listings: true, stops_when_missing: false, pruners: 2, ..orphans() };
     loses(Protocol { most_condemned: 1, ..protocol });
+}
+
+#[test]
+fn removing_what_was_condemned_after_sessions_were_listed_loses_data() {
+    loses(Protocol { pruners: 2, removes: Removes::Now, most_condemned: 1, ..one_client() });
 }
 
 #[test]

@@ -32,6 +32,17 @@ pub enum Orphans {
     Any,
 }
 
+/// Which condemned packs a pruner removes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removes {
+    /// Those that it condemned itself.
+    Own,
+    /// Those of every record that was there when it listed sessions: whoever might count on them is among these.
+    BeforeListing,
+    /// Those of every record that is there when it looks for what to rescue.
+    Now,
+}
+
 /// Who takes part, and the rules.
 #[derive(Clone, Debug)]
 pub struct Protocol {
@@ -68,6 +79,7 @@ pub struct Protocol {
     pub rescues_by_own_view: bool,
     /// gc records are removed as soon as their packs are gone and unlisted.
     pub drops_records: bool,
+    pub removes: Removes,
     /// Listing the index while a pruner replaces index objects may show neither the old nor the new.
     pub torn_listings: bool,
     /// A pruner stops when the index lacks what a snapshot needs.
@@ -98,6 +110,7 @@ impl Default for Protocol {
             takes_back: false,
             rescues_by_own_view: false,
             drops_records: false,
+            removes: Removes::Own,
             torn_listings: false,
             stops_when_missing: true,
         }

@@ -1,6 +1,6 @@
 //! What a prune does, one request to the object store at a time.
 
-use super::protocol::{Acknowledge, Orphans, Protocol};
+use super::protocol::{Acknowledge, Orphans, Protocol, Removes};
 use super::state::{Outcome, Packs, Pruner, PrunerStep, RECORDS, SESSIONS, State};
 
 impl Protocol {
@@ -63,6 +63,9 @@ impl Protocol {
             Condemns => {
                 state.records[usize::from(state.records_count)] = pruner.chosen;
                 state.records_count += 1;
+                if self.removes == Removes::BeforeListing {
+                    pruner.chosen = state.condemned();
+                }
                 ListsSessions
             }
             ListsSessions => {
@@ -146,6 +149,9 @@ impl Protocol {
     fn look_for_needed(&self, state: &mut State, pruner: &mut Pruner) -> PrunerStep {
         if self.misses_something(state, pruner) {
             return PrunerStep::Done;
+        }
+        if self.removes == Removes::Now {
+            pruner.chosen = state.condemned();
         }
         let dead = if self.rescues_by_own_view { pruner.condemned | pruner.chosen } else { state.condemned() };
         let kept = state.named(state.indexed & !dead);
