@@ -151,14 +151,10 @@ pub fn check_stored(datom: &Datom<'_>) {
     assert_eq!(Datoms.decode(&Datoms.encode(&rows)), Ok(rows));
 }
 
-/// A folder of this process, in memory where there is such a place.
+/// A folder of this process, where temporary files are kept; whoever starts the process removes it.
 pub fn folder() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| {
-        let memory = Path::new("/dev/shm");
-        let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
-        tempfile::Builder::new().prefix("packstone-fuzz").tempdir_in(parent).unwrap().keep()
-    })
+    FOLDER.get_or_init(|| tempfile::tempdir().unwrap().keep())
 }
 
 /// Reads whatever is at `path` to its end or its error.

@@ -28,7 +28,6 @@ fn main() {
     objects(&seeds, &project.join("format-spec/vectors"));
     datoms(&seeds, &project.join("tests/fixtures"));
     texts(&seeds);
-    let _ = fs::remove_dir_all(packstone_fuzz::folder());
 }
 
 fn vector(folder: &Path, name: &str) -> Value {

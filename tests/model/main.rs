@@ -151,7 +151,6 @@ fn a_client_that_acknowledges_and_two_pruners() {
 }
 
 #[test]
-#[ignore = "millions of states"]
 fn a_pruner_finishes_what_another_condemned() {
     holds(Protocol { pruners: 2, adopts: true, ..one_client() }, &[RECLAIMED, COMMITTED, RECOVERED]);
 }
