@@ -108,6 +108,8 @@ impl Run<'_> {
         let unchanged = self.parent.as_ref().is_some_and(|parent| {
             parent.status == Status::Complete && parent.roots == stored.roots && parent.properties == stored.properties
         });
+        // What is still in memory counts only once it is written.
+        self.writer.flush()?;
         let mut statistics = self.statistics();
         statistics.records_new = stored.records_new;
         statistics.records_removed = stored.records_removed;
