@@ -6,3 +6,4 @@ mod crash;
 mod datoms;
 mod fixtures;
 mod prune;
+mod roundtrip;

@@ -108,8 +108,10 @@ impl Run<'_> {
         let unchanged = self.parent.as_ref().is_some_and(|parent| {
             parent.status == Status::Complete && parent.roots == stored.roots && parent.properties == stored.properties
         });
-        // What is still in memory counts only once it is written.
-        self.writer.flush()?;
+        let committed = !(self.options.dry_run || unchanged && self.options.skip_if_unchanged);
+        if committed {
+            self.writer.flush()?;
+        }
         let mut statistics = self.statistics();
         statistics.records_new = stored.records_new;
         statistics.records_removed = stored.records_removed;
@@ -124,7 +126,6 @@ impl Run<'_> {
         snapshot.skipped = stored.skipped;
         snapshot.skipped_count = stored.skipped_count;
         snapshot.statistics = statistics;
-        let committed = !(self.options.dry_run || unchanged && self.options.skip_if_unchanged);
         if committed {
             self.commit(&mut snapshot)?;
         } else {
