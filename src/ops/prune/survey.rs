@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::{BlobEntry, IndexedPack, ObjectPath, Snapshot};
 use crate::id::{BlobId, PackId, SnapshotId};
 use crate::index::{Index, MarkSet};
@@ -103,7 +103,7 @@ impl Reached for Marking<'_> {
         let Some(ordinal) = index.ordinal(&id) else {
             if index.find_anywhere(&id).is_none() {
                 return Err(Error::new(
-                    crate::ErrorKind::Damaged,
+                    ErrorKind::Damaged,
                     format!("blob {id}"),
                     "is needed by a snapshot and in no pack",
                 ));
