@@ -1,0 +1,202 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+use crate::commands;
+use crate::size;
+
+/// Content-addressed, deduplicating, encrypted backups of datom databases.
+#[derive(Debug, Parser)]
+#[command(name = "packstone", version, after_long_help = AFTER_HELP, disable_help_subcommand = false)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 ok; 1 failed; 2 usage; 3 finished, but some input failed; 10 no repository; 11 session not obtained; \
+12 wrong password or key; 13 damage found; 16 out of space; 17 another program's repository or a newer one; \
+130 and 143 interrupted. Any other code than 0 means failure.
+
+Environment: PACKSTONE_REPOSITORY, PACKSTONE_REPOSITORY_FILE; PACKSTONE_PASSWORD, PACKSTONE_PASSWORD_FILE, \
+PACKSTONE_PASSWORD_COMMAND or PACKSTONE_KEY_FILE (one of them); PACKSTONE_NEW_PASSWORD; PACKSTONE_CACHE_DIR; \
+PACKSTONE_HOST; PACKSTONE_COMPRESSION; PACKSTONE_MEMORY_LIMIT; PACKSTONE_TEMP_DIR; PACKSTONE_PROGRESS_FPS; PACKSTONE_LOG.";
+
+/// Options of every command.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Options of every command")]
+pub struct Global {
+    /// The repository: a path [env: PACKSTONE_REPOSITORY]
+    #[arg(short, long, global = true, value_name = "PATH", conflicts_with = "repository_file")]
+    pub repo: Option<String>,
+    /// File that holds the repository's path [env: PACKSTONE_REPOSITORY_FILE]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub repository_file: Option<PathBuf>,
+    /// File that holds the password [env: PACKSTONE_PASSWORD_FILE]
+    #[arg(short, long, global = true, value_name = "FILE", conflicts_with_all = ["password_command", "key_file"])]
+    pub password_file: Option<PathBuf>,
+    /// Shell command that prints the password [env: PACKSTONE_PASSWORD_COMMAND]
+    #[arg(long, global = true, value_name = "COMMAND", conflicts_with = "key_file")]
+    pub password_command: Option<String>,
+    /// Key file, 32 bytes to 1 MiB, instead of a password [env: PACKSTONE_KEY_FILE]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+    /// Try only the key slot whose id begins like this
+    #[arg(long, global = true, value_name = "ID", env = "PACKSTONE_KEY_HINT", hide_env_values = true)]
+    pub key_hint: Option<String>,
+    /// Folder of the local cache, which can be deleted at any time [default: ~/.cache/packstone]
+    #[arg(long, global = true, value_name = "DIR", env = "PACKSTONE_CACHE_DIR", hide_env_values = true)]
+    pub cache_dir: Option<PathBuf>,
+    /// Use no local cache
+    #[arg(long, global = true)]
+    pub no_cache: bool,
+    /// Print results and errors only
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Print details
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+    /// Print JSON: one document for lists, lines with a `message_type` for runs
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Show no progress
+    #[arg(long, global = true)]
+    pub no_progress: bool,
+    /// Updates of the progress a second; 0 for none [default: 10 on a terminal, else 1]
+    #[arg(long, global = true, hide = true, value_name = "N", env = "PACKSTONE_PROGRESS_FPS", value_parser = frames_per_second)]
+    pub progress_fps: Option<f64>,
+    /// Anonymous memory that the program may take; mapped files do not count
+    #[arg(long, global = true, value_name = "SIZE", env = "PACKSTONE_MEMORY_LIMIT", hide_env_values = true,
+          default_value = "512MiB", value_parser = memory_limit)]
+    pub memory_limit: u64,
+    /// Folder for temporary files [default: the system's]
+    #[arg(long, global = true, value_name = "DIR", env = "PACKSTONE_TEMP_DIR", hide_env_values = true)]
+    pub temp_dir: Option<PathBuf>,
+    /// Option of the backend; a local path has none
+    #[arg(short, long = "option", global = true, value_name = "KEY=VALUE")]
+    pub option: Vec<String>,
+}
+
+/// What sorting needs at the very least.
+const MEMORY_MIN_BYTES: u64 = 64 << 20;
+
+fn memory_limit(text: &str) -> Result<u64, String> {
+    match size::parse(text)? {
+        bytes if bytes < MEMORY_MIN_BYTES => Err(format!("less than {}", size::show(MEMORY_MIN_BYTES))),
+        bytes => Ok(bytes),
+    }
+}
+
+fn frames_per_second(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|fps| (0.0..=1000.0).contains(fps)).ok_or_else(|| format!("`{text}`: 0 to 1000"))
+}
+
+/// Which snapshots are considered.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Filters {
+    /// Only snapshots of this host (repeatable)
+    #[arg(short = 'H', long, value_name = "HOST")]
+    pub host: Vec<String>,
+    /// Only snapshots with this label (repeatable)
+    #[arg(long, value_name = "LABEL")]
+    pub label: Vec<String>,
+    /// Only snapshots with all of these tags, separated by commas (repeatable: any of the lists will do)
+    #[arg(long, value_name = "TAG,...")]
+    pub tag: Vec<String>,
+}
+
+/// The secret of a new key slot.
+#[derive(Args, Clone, Debug)]
+pub struct NewSecret {
+    /// File that holds the new password [env: PACKSTONE_NEW_PASSWORD, the password itself]
+    #[arg(long, value_name = "FILE", conflicts_with = "new_key_file")]
+    pub new_password_file: Option<PathBuf>,
+    /// New key file, 32 bytes to 1 MiB
+    #[arg(long, value_name = "FILE")]
+    pub new_key_file: Option<PathBuf>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Create a repository
+    Init(commands::init::Arguments),
+    /// Back up datoms into a new snapshot
+    Backup(commands::backup::Arguments),
+    /// Write a snapshot's datoms to a file or directory
+    Restore(commands::restore::Arguments),
+    /// Write a snapshot's datoms to standard output
+    Dump(commands::dump::Arguments),
+    /// List snapshots
+    Snapshots(commands::snapshots::Arguments),
+    /// Show what is in a snapshot
+    Ls(commands::ls::Arguments),
+    /// List the datoms that differ between two snapshots
+    Diff(commands::diff::Arguments),
+    /// Add up what snapshots and the repository take
+    Stats(commands::stats::Arguments),
+    /// Print an object of the repository
+    Cat(commands::cat::Arguments),
+    /// Prove snapshots: open and hash again everything they reach
+    Verify(commands::verify::Arguments),
+    /// Audit the whole repository
+    Check(commands::check::Arguments),
+    /// Forget snapshots, by id or by rules
+    Forget(commands::forget::Arguments),
+    /// Free what no snapshot reaches
+    Prune(commands::prune::Arguments),
+    /// Make what is left after damage usable
+    Repair(commands::repair::Arguments),
+    /// Manage who can open the repository
+    Key(commands::key::Arguments),
+    /// Print a completion script for a shell
+    Completions(commands::completions::Arguments),
+    /// Show it all at work in a new folder
+    Demo(commands::demo::Arguments),
+    /// Explain why there is nothing to unlock
+    #[command(hide = true)]
+    Unlock,
+    /// Commands on the repository, for those who look for them here
+    #[command(hide = true)]
+    Repo {
+        #[command(subcommand)]
+        command: RepoCommand,
+    },
+}
+
+/// What other programs group as commands on the repository.
+#[derive(Debug, Subcommand)]
+pub enum RepoCommand {
+    /// Create a repository
+    Init(commands::init::Arguments),
+    /// Audit the whole repository
+    Check(commands::check::Arguments),
+    /// Free what no snapshot reaches
+    Prune(commands::prune::Arguments),
+    /// Add up what snapshots and the repository take
+    Stats(commands::stats::Arguments),
+    /// Make what is left after damage usable
+    Repair(commands::repair::Arguments),
+    /// Manage who can open the repository
+    Key(commands::key::Arguments),
+    /// Print an object of the repository
+    Cat(commands::cat::Arguments),
+}
+
+impl From<RepoCommand> for Command {
+    fn from(command: RepoCommand) -> Self {
+        match command {
+            RepoCommand::Init(arguments) => Self::Init(arguments),
+            RepoCommand::Check(arguments) => Self::Check(arguments),
+            RepoCommand::Prune(arguments) => Self::Prune(arguments),
+            RepoCommand::Stats(arguments) => Self::Stats(arguments),
+            RepoCommand::Repair(arguments) => Self::Repair(arguments),
+            RepoCommand::Key(arguments) => Self::Key(arguments),
+            RepoCommand::Cat(arguments) => Self::Cat(arguments),
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! `backup`: a source into a new snapshot.
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use packstone::ErrorKind;
+use packstone::format::RetentionClass;
+use packstone::ops::{self, BackupOptions, BackupSummary, DatomsSource, Parent, Source};
+use packstone::repository::Repository;
+use packstone::source::datoms::{self as source, Location, OnError, View};
+use serde_json::json;
+
+use crate::args::Filters;
+use crate::context::Context;
+use crate::exit::{Code, Failure, Result};
+use crate::output::{counted, grouped};
+use crate::progress::Status;
+use crate::{describe, location, period, reference, size, time};
+
+/// Reads a source and stores what is new in it as a snapshot.
+///
+/// What the repository has already is not stored again, so that a daily backup costs what has changed. Interrupt it when
+/// you like: running it again continues. When it has printed a snapshot's id, that snapshot is safe.
+#[derive(Args, Debug)]
+pub struct Arguments {
+    /// What to back up: datoms:PATH (a file or directory in any of the formats) or datoms:- (standard input)
+    #[arg(required = true, value_name = "SOURCE")]
+    sources: Vec<String>,
+    /// The format of the datoms, instead of recognising it
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+    /// Whether the datoms are a history or a current state, where the format does not say
+    #[arg(long, value_enum)]
+    view: Option<ViewName>,
+    /// The current view beside the history, where the one does not follow from the other
+    #[arg(long, value_name = "datoms:PATH")]
+    current_view: Option<String>,
+    /// What to do about a datom that cannot be represented: stop, or leave it out, list it and exit with 3
+    #[arg(long, value_enum, default_value_t = OnErrorName::Abort)]
+    on_error: OnErrorName,
+    /// Read a dump that was never finished or lost parts; what is missing is listed
+    #[arg(long)]
+    allow_incomplete: bool,
+    /// Name of the backup job; snapshots of one host and label follow one another [default: the source]
+    #[arg(long, value_name = "TEXT")]
+    label: Option<String>,
+    /// Tags for the snapshot, separated by commas (repeatable)
+    #[arg(long, value_name = "TAG,...", value_delimiter = ',')]
+    tag: Vec<String>,
+    /// Name of the machine [default: this one's]
+    #[arg(short = 'H', long, env = "PACKSTONE_HOST", hide_env_values = true)]
+    host: Option<String>,
+    /// Time of the snapshot, RFC 3339 or `2026-01-31 12:00:00` [default: now]
+    #[arg(long, value_parser = time::parse)]
+    time: Option<i64>,
+    /// The snapshot to compare with, or `none` [default: the latest of the same host and label]
+    #[arg(long, value_name = "SNAPSHOT", conflicts_with = "force")]
+    parent: Option<String>,
+    /// Compare with no snapshot, like --parent none
+    #[arg(long)]
+    force: bool,
+    /// Read and compare, but store nothing
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+    /// Write no snapshot when nothing differs from the parent
+    #[arg(long)]
+    skip_if_unchanged: bool,
+    /// How hard to compress: off, auto, or a zstd level from 1 to 22
+    #[arg(long, value_name = "HOW", env = "PACKSTONE_COMPRESSION", hide_env_values = true, default_value = "auto",
+          value_parser = compression_level)]
+    compression: i32,
+    /// How often a long backup saves a partial snapshot
+    #[arg(long, value_name = "PERIOD", default_value = "5m", value_parser = period::parse)]
+    partial_every: Duration,
+    /// How long the data is meant to live; packs hold data of one class
+    #[arg(long, value_enum, default_value_t = Class::Standard)]
+    class: Class,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    /// `[e a v t op]` a line
+    Edn,
+    /// A JSON array or object a line
+    Json,
+    /// Datahike's flat CBOR export
+    Cbor,
+    /// Datahike's verifiable dump directory
+    Dump,
+    /// A datacamp backup directory
+    Datacamp,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ViewName {
+    History,
+    Current,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum OnErrorName {
+    Abort,
+    Collect,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Class {
+    Short,
+    Standard,
+    Long,
+}
+
+/// zstd's level; 0 is off.
+fn compression_level(text: &str) -> Result<i32, String> {
+    match text {
+        "off" => Ok(0),
+        "auto" => Ok(BackupOptions::default().compression_level),
+        number => number
+            .parse()
+            .ok()
+            .filter(|level| (1..=22).contains(level))
+            .ok_or_else(|| "off, auto, or a number from 1 to 22".to_owned()),
+    }
+}
+
+pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
+    let sources = arguments.sources.iter().map(|text| arguments.source(text)).collect::<Result<Vec<_>>>()?;
+    if sources.len() > 1 && arguments.label.is_some() {
+        return Err(Failure::usage("--label", "names one backup job, but there are several sources"));
+    }
+    let streams = sources.iter().filter(|source| source.location == Location::Stdin).count();
+    if streams > 1 || streams == 1 && arguments.current_view.as_deref() == Some("datoms:-") {
+        return Err(Failure::usage("datoms:-", "standard input can be read only once"));
+    }
+    let repository = context.open()?;
+    let options = arguments.options(context, &repository)?;
+    let (mut worst, mut saved) = (Code::Ok, false);
+    let several = sources.len() > 1;
+    for source in sources {
+        match one(context, &repository, source, options.clone()) {
+            Ok(code) => {
+                saved = true;
+                worst = if worst == Code::Ok { code } else { worst };
+            }
+            // The other sources may be all right, unless it is the repository that is not.
+            Err(failure) if several && is_about_source(failure.kind()) => {
+                failure.print(&context.output);
+                worst = failure.code();
+            }
+            Err(failure) => return Err(arguments.advise(failure)),
+        }
+    }
+    Ok(if saved && worst != Code::Ok { Code::Incomplete } else { worst })
+}
+
+fn one(context: &Context, repository: &Repository, source: DatomsSource, options: BackupOptions) -> Result<Code> {
+    let dry_run = options.dry_run;
+    let progress = context.progress(Status::Lines);
+    let result = context.wait(ops::backup(repository, Source::Datoms(source), options, progress.clone()));
+    progress.finish();
+    let summary = result?;
+    print(context, &summary, dry_run)?;
+    Ok(if summary.snapshot.skipped_count > 0 { Code::Incomplete } else { Code::Ok })
+}
+
+fn is_about_source(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Data | ErrorKind::NotFound | ErrorKind::Failed | ErrorKind::Usage)
+}
+
+impl Arguments {
+    fn source(&self, text: &str) -> Result<DatomsSource> {
+        let mut source = DatomsSource::new(location::source(text)?);
+        source.options = source::Options {
+            format: self.format.map(|format| match format {
+                Format::Edn => source::Format::Edn,
+                Format::Json => source::Format::Json,
+                Format::Cbor => source::Format::FlatCbor,
+                Format::Dump => source::Format::Dump,
+                Format::Datacamp => source::Format::Datacamp,
+            }),
+            on_error: match self.on_error {
+                OnErrorName::Abort => OnError::Abort,
+                OnErrorName::Collect => OnError::Collect,
+            },
+            allow_incomplete: self.allow_incomplete,
+        };
+        source.view = self.view.map(|view| match view {
+            ViewName::History => View::History,
+            ViewName::Current => View::Current,
+        });
+        source.current_view = self.current_view.as_deref().map(location::source).transpose()?;
+        Ok(source)
+    }
+
+    fn options(&self, context: &Context, repository: &Repository) -> Result<BackupOptions> {
+        let parent = match self.parent.as_deref() {
+            _ if self.force => Parent::None,
+            None => Parent::Latest,
+            Some("none") => Parent::None,
+            Some(text) => Parent::Snapshot(reference::find_one(context, repository, text, &Filters::default())?.id),
+        };
+        Ok(BackupOptions {
+            host: self.host.clone(),
+            label: self.label.clone(),
+            tags: self.tag.iter().map(|tag| tag.trim().to_owned()).filter(|tag| !tag.is_empty()).collect(),
+            time_ms: self.time,
+            parent,
+            class: match self.class {
+                Class::Short => RetentionClass::Short,
+                Class::Standard => RetentionClass::Standard,
+                Class::Long => RetentionClass::Long,
+            },
+            compression_level: self.compression,
+            memory_bytes: context.sorting_memory_bytes(),
+            temporary: context.global.temp_dir.clone(),
+            partial_every: self.partial_every,
+            dry_run: self.dry_run,
+            skip_if_unchanged: self.skip_if_unchanged,
+            ..Default::default()
+        })
+    }
+
+    /// Advice that only makes sense here.
+    fn advise(&self, failure: Failure) -> Failure {
+        match failure.kind() {
+            ErrorKind::Data if self.on_error == OnErrorName::Abort => failure.hint(
+                "nothing was saved; `--on-error collect` leaves out and lists the datoms that cannot be represented",
+            ),
+            ErrorKind::Data | ErrorKind::NotFound => {
+                failure.hint("nothing was saved; correct the source and run again")
+            }
+            _ => failure,
+        }
+    }
+}
+
+fn print(context: &Context, summary: &BackupSummary, dry_run: bool) -> Result<()> {
+    let (snapshot, output) = (&summary.snapshot, &context.output);
+    let s = &snapshot.statistics;
+    let seen = s.records_new.saturating_add(s.records_unmodified);
+    let mut value = describe::snapshot(snapshot)["summary"].take();
+    value["message_type"] = json!("summary");
+    value["dry_run"] = json!(dry_run);
+    value["total_datoms_processed"] = json!(seen);
+    value["backup_end"] = json!(time::rfc3339(snapshot.time_ms.saturating_add_unsigned(s.duration_ms)));
+    value["source"] = json!(snapshot.sources.first().map(|source| source.location.as_str()));
+    value["parent"] = json!(snapshot.parent.map(|id| id.to_string()));
+    value["notes"] = describe::notes(summary.notes.iter().map(|(what, count)| (what, count)));
+    value["error_count"] = json!(snapshot.skipped_count);
+    if summary.committed {
+        value["snapshot_id"] = json!(snapshot.id.to_string());
+    }
+    output.json(&value)?;
+    match snapshot.parent {
+        Some(parent) => output.info(format!("compared with snapshot {}", parent.short()))?,
+        None => output.info("no earlier snapshot to compare with: everything is new")?,
+    }
+    output.info(format!(
+        "Datoms:  {} new, {} removed, {} unmodified",
+        grouped(s.records_new),
+        grouped(s.records_removed),
+        grouped(s.records_unmodified)
+    ))?;
+    if s.duplicates > 0 {
+        output.info(format!("Duplicates in the source, kept once: {}", grouped(s.duplicates)))?;
+    }
+    output.info(format!(
+        "Added to the repository: {} ({} stored in {})",
+        size::show(s.bytes_added),
+        size::show(s.bytes_stored),
+        counted(s.packs_written, "pack"),
+    ))?;
+    output.info(format!(
+        "processed {}, {} in {}",
+        counted(seen, "datom"),
+        size::show(s.bytes_read),
+        period::show(s.duration_ms)
+    ))?;
+    for (what, count) in &summary.notes {
+        output.info(format!("note: {what} ({} times)", grouped(*count)))?;
+    }
+    if snapshot.skipped_count > 0 {
+        output.line(format!("left out: {}, listed above", counted(snapshot.skipped_count, "datom")))?;
+    }
+    match (summary.committed, dry_run) {
+        (true, _) => output.line(format!("snapshot {} saved", snapshot.id.short())),
+        (false, true) => output.line("dry run: nothing was stored"),
+        (false, false) => output.line("nothing has changed: no snapshot was written"),
+    }
+}

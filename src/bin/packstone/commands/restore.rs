@@ -1,0 +1,168 @@
+//! `restore`: a snapshot's datoms into a file or directory.
+
+use clap::{Args, ValueEnum};
+use packstone::ErrorKind;
+use packstone::ops::{self, AttributeFilter, RestoreOptions, TimePoint, View};
+use packstone::target::datoms::{self as target, Location};
+use serde_json::json;
+
+use crate::args::Filters;
+use crate::context::Context;
+use crate::exit::{Code, Result};
+use crate::output::{counted, grouped};
+use crate::progress::Status;
+use crate::{describe, location, reference, size};
+
+/// Writes a snapshot's datoms, all of them or some, as of its time or earlier.
+///
+/// Every byte is verified before it is written; when something is damaged nothing that looks complete is left.
+#[derive(Args, Debug)]
+pub struct Arguments {
+    /// The snapshot: an id, the start of one, `latest`, or `latest~N`, the N-th before the latest
+    #[arg(value_name = "SNAPSHOT")]
+    snapshot: String,
+    /// Where to write: datoms:PATH, or datoms:- for standard output
+    #[arg(short = 't', long, visible_alias = "to", value_name = "TARGET")]
+    target: String,
+    #[command(flatten)]
+    choice: Choice,
+    /// Replace what is there
+    #[arg(long)]
+    overwrite: bool,
+    /// Datoms in a chunk of a dump directory
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    dump_chunk_datoms: Option<u64>,
+    /// Do not compress the chunks of a dump directory
+    #[arg(long)]
+    no_gzip: bool,
+    /// Accepted for familiarity: every byte is verified in any case
+    #[arg(long)]
+    verify: bool,
+    #[command(flatten)]
+    filters: Filters,
+}
+
+/// Which datoms, and in which format.
+#[derive(Args, Debug)]
+pub struct Choice {
+    /// The format to write [default: what the target's name ends in, else EDN lines]
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+    /// Only what was true at the end, not how it came about
+    #[arg(long, conflicts_with = "history")]
+    current: bool,
+    /// Every datom with its transaction, retractions too [default, where the source had a history]
+    #[arg(long)]
+    history: bool,
+    /// The database as of a transaction id or an RFC 3339 time: nothing later
+    #[arg(long, value_name = "T")]
+    as_of: Option<TimePoint>,
+    /// Only what is later than this transaction id or time
+    #[arg(long, value_name = "T")]
+    since: Option<TimePoint>,
+    /// Nothing later than this transaction id or time
+    #[arg(long, value_name = "T")]
+    until: Option<TimePoint>,
+    /// Only this entity (repeatable)
+    #[arg(long, value_name = "E", allow_negative_numbers = true)]
+    entity: Vec<i64>,
+    /// Only this attribute, `:ns/name` or `:ns/*` (repeatable)
+    #[arg(long, value_name = "A")]
+    attribute: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    /// `[e a v t op]` a line
+    Edn,
+    /// A JSON array a line
+    Json,
+    /// Datahike's flat CBOR export
+    Cbor,
+    /// Datahike's verifiable dump directory
+    Dump,
+}
+
+impl Choice {
+    /// As options of the library, with its defaults for how the target is written.
+    pub fn options(&self, context: &Context) -> Result<RestoreOptions> {
+        let mut options = RestoreOptions {
+            view: match (self.current, self.history) {
+                (true, _) => View::Current,
+                (_, true) => View::History,
+                _ => View::AsBackedUp,
+            },
+            as_of: self.as_of,
+            since: self.since,
+            until: self.until,
+            entities: self.entity.clone(),
+            attributes: AttributeFilter::parse(&self.attribute)?,
+            memory_bytes: context.sorting_memory_bytes(),
+            temporary: context.global.temp_dir.clone(),
+            ..Default::default()
+        };
+        options.target.format = self.format.map(|format| match format {
+            Format::Edn => target::Format::Edn,
+            Format::Json => target::Format::Json,
+            Format::Cbor => target::Format::FlatCbor,
+            Format::Dump => target::Format::Dump,
+        });
+        Ok(options)
+    }
+}
+
+pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
+    let location = location::target(&arguments.target)?;
+    let mut options = arguments.choice.options(context)?;
+    options.target.overwrite = arguments.overwrite;
+    options.target.dump_gzip = !arguments.no_gzip;
+    if let Some(datoms) = arguments.dump_chunk_datoms {
+        options.target.dump_chunk_datoms = datoms;
+    }
+    write(context, &arguments.snapshot, &arguments.filters, location, options)
+}
+
+/// Restores and says what was written.
+pub fn write(
+    context: &Context,
+    snapshot: &str,
+    filters: &Filters,
+    location: Location,
+    options: RestoreOptions,
+) -> Result<Code> {
+    let output = &context.output;
+    if location == Location::Stdout {
+        output.keep_stdout_for_data();
+    }
+    let repository = context.open()?;
+    let snapshot = reference::find_one(context, &repository, snapshot, filters)?;
+    let progress = context.progress(Status::Lines);
+    let result = context.wait(ops::restore(&repository, snapshot.id, location.clone(), options, progress.clone()));
+    progress.finish();
+    let summary = result.map_err(|failure| match failure.kind() {
+        ErrorKind::AlreadyExists => failure.hint("--overwrite replaces it"),
+        _ => failure,
+    })?;
+    output.json(&json!({
+        "message_type": "summary",
+        "snapshot_id": summary.snapshot.to_string(),
+        "view": if summary.current { "current" } else { "history" },
+        "datoms_restored": summary.datoms,
+        "bytes_restored": summary.bytes,
+        "notes": describe::notes(&summary.notes),
+    }))?;
+    for (what, count) in &summary.notes {
+        output.note(&format!("{what} ({} times)", grouped(*count)));
+    }
+    if let Location::Path(path) = location {
+        output.info(format!(
+            "restored {} ({}) of snapshot {} to {}, {}",
+            counted(summary.datoms, "datom"),
+            if summary.current { "current state" } else { "history" },
+            summary.snapshot.short(),
+            path.display(),
+            size::show(summary.bytes),
+        ))?;
+    }
+    Ok(Code::Ok)
+}

@@ -1,0 +1,71 @@
+//! `verify`: proving snapshots.
+
+use clap::Args;
+use packstone::ops;
+use serde_json::json;
+
+use crate::args::Filters;
+use crate::context::Context;
+use crate::exit::{Code, Result};
+use crate::output::counted;
+use crate::progress::Status;
+use crate::{reference, size};
+
+/// Opens and hashes again everything that snapshots reach, and recomputes their counts and digests.
+///
+/// Exits with 13 when anything is not as it was written.
+#[derive(Args, Debug)]
+pub struct Arguments {
+    /// The snapshots: ids, the start of ids, `latest`, `latest~N`
+    #[arg(required = true, value_name = "SNAPSHOT")]
+    snapshots: Vec<String>,
+    #[command(flatten)]
+    filters: Filters,
+}
+
+pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
+    let repository = context.open()?;
+    let output = &context.output;
+    let mut code = Code::Ok;
+    for snapshot in reference::find(context, &repository, &arguments.snapshots, &arguments.filters)? {
+        let progress = context.progress(Status::Lines);
+        let report = context.wait(ops::verify(&repository, snapshot.id, progress.clone()));
+        progress.finish();
+        let report = report?;
+        for (blob, error) in &report.damaged {
+            output.problem(&format!("blob {blob}"), &error.to_string());
+        }
+        for mismatch in &report.mismatches {
+            output.problem(&format!("snapshot {}", snapshot.id.short()), mismatch);
+        }
+        output.json(&json!({
+            "message_type": "summary",
+            "snapshot_id": snapshot.id.to_string(),
+            "sound": report.is_sound(),
+            "nodes": report.nodes,
+            "chunks": report.chunks,
+            "records": report.records,
+            "bytes": report.bytes,
+            "num_errors": report.damaged.len() + report.mismatches.len(),
+            "broken_blobs": report.damaged.iter().map(|(blob, _)| blob.to_string()).collect::<Vec<_>>(),
+            "mismatches": report.mismatches,
+        }))?;
+        if report.is_sound() {
+            output.line(format!(
+                "snapshot {} is proved: {}, {} and {}, {} hashed again",
+                snapshot.id.short(),
+                counted(report.records, "record"),
+                counted(report.nodes, "node"),
+                counted(report.chunks, "chunk"),
+                size::show(report.bytes)
+            ))?;
+        } else {
+            code = Code::Damage;
+            output.line(format!("snapshot {} is damaged", snapshot.id.short()))?;
+            output.hint(
+                "`packstone check --read-data` says which packs are damaged and which other snapshots are harmed",
+            );
+        }
+    }
+    Ok(code)
+}

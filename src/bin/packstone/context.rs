@@ -1,0 +1,155 @@
+//! What every command works with: options, the runtime, the repository.
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use packstone::backend::{Backend, LocalBackend};
+use packstone::repository::{CreateOptions, OpenOptions, Repository, Secret};
+use packstone::{Error, ErrorKind};
+use tokio::runtime::Runtime;
+
+use crate::args::Global;
+use crate::exit::{Failure, Result};
+use crate::output::Output;
+use crate::progress::{Progress, Status};
+use crate::secrets::{self, Ask};
+use crate::signals;
+
+/// What every command works with.
+pub struct Context {
+    pub global: Global,
+    pub output: Arc<Output>,
+    runtime: Runtime,
+}
+
+impl Context {
+    /// Checks the options and starts the runtime.
+    pub fn new(global: Global, output: Arc<Output>) -> Result<Self> {
+        if let Some(option) = global.option.first() {
+            let why = match option.split_once('=') {
+                Some((key, _)) => format!("a repository in a local path has no option `{key}`"),
+                None => "an option is written key=value".to_owned(),
+            };
+            return Err(Failure::usage(format!("-o {option}"), why));
+        }
+        if let Some(folder) = global.temp_dir.as_ref().filter(|folder| !folder.is_dir()) {
+            return Err(Failure::usage(folder.display(), "there is no such folder for temporary files"));
+        }
+        let runtime = Runtime::new().map_err(|e| Error::io("runtime", e))?;
+        signals::watch(&runtime, output.clone())?;
+        Ok(Self { global, output, runtime })
+    }
+
+    /// Runs one of the library's asynchronous functions to its end.
+    pub fn wait<T>(&self, work: impl Future<Output = packstone::Result<T>>) -> Result<T> {
+        Ok(self.runtime.block_on(work)?)
+    }
+
+    /// An observer that shows the progress of a run.
+    pub fn progress(&self, status: Status) -> Arc<Progress> {
+        Progress::start(&self.global, self.output.clone(), status)
+    }
+
+    /// What sorting may take: the rest is for packs, caches and the index.
+    pub fn sorting_memory_bytes(&self) -> usize {
+        const MOST: u64 = 128 << 20;
+        usize::try_from((self.global.memory_limit / 4).min(MOST)).expect("128 MiB fit into an address space")
+    }
+
+    /// Unlocks the repository.
+    pub fn open(&self) -> Result<Repository> {
+        let path = self.repository()?;
+        let backend = self.wait(LocalBackend::open(path))?;
+        self.open_with(backend, secrets::read(&self.global, Ask::Once)?)
+    }
+
+    fn open_with(&self, backend: LocalBackend, secret: Secret) -> Result<Repository> {
+        let options = OpenOptions { cache: self.cache()?, key_hint: self.global.key_hint.clone() };
+        self.wait(Repository::open(Arc::new(backend) as Arc<dyn Backend>, secret, options))
+    }
+
+    /// Creates the repository.
+    pub fn create(&self, options: CreateOptions) -> Result<Repository> {
+        let path = self.repository()?;
+        let secret = secrets::read(&self.global, Ask::Twice)?;
+        let backend = self.wait(LocalBackend::create(path))?;
+        let options = CreateOptions { cache: self.cache()?, ..options };
+        self.wait(Repository::create(Arc::new(backend) as Arc<dyn Backend>, secret, options))
+    }
+
+    /// Unlocks the repository and loads its index, for commands that read blobs by their id.
+    pub fn open_with_index(&self) -> Result<Repository> {
+        let repository = self.open()?;
+        repository.load_index(&repository.gc_records()?)?;
+        Ok(repository)
+    }
+
+    /// Where the repository is.
+    pub fn repository(&self) -> Result<PathBuf> {
+        let text = match (&self.global.repo, &self.global.repository_file) {
+            (Some(text), _) => text.clone(),
+            (None, Some(file)) => first_line(file)?,
+            (None, None) => match (variable("PACKSTONE_REPOSITORY")?, variable("PACKSTONE_REPOSITORY_FILE")?) {
+                (Some(text), None) => text,
+                (None, Some(file)) => first_line(Path::new(&file))?,
+                (Some(_), Some(_)) => {
+                    return Err(Failure::usage("PACKSTONE_REPOSITORY", "PACKSTONE_REPOSITORY_FILE is set as well"));
+                }
+                (None, None) => {
+                    return Err(Failure::usage("", "no repository given").hint("use -r PATH or PACKSTONE_REPOSITORY"));
+                }
+            },
+        };
+        local_path(&text)
+    }
+
+    fn cache(&self) -> Result<Option<PathBuf>> {
+        if self.global.no_cache {
+            return Ok(None);
+        }
+        let folder = match &self.global.cache_dir {
+            Some(folder) => folder.clone(),
+            None => match (variable("XDG_CACHE_HOME")?, variable("HOME")?) {
+                (Some(base), _) => Path::new(&base).join("packstone"),
+                (None, Some(home)) => Path::new(&home).join(".cache/packstone"),
+                (None, None) => return Ok(None),
+            },
+        };
+        std::fs::create_dir_all(&folder).map_err(|e| {
+            Failure::from(Error::io(folder.display(), e)).hint("--cache-dir chooses another folder, --no-cache none")
+        })?;
+        Ok(Some(folder))
+    }
+}
+
+/// An environment variable; one that is empty counts as not set, one that is not text is an error.
+pub fn variable(name: &str) -> Result<Option<String>> {
+    match std::env::var(name) {
+        Ok(value) if value.is_empty() => Ok(None),
+        Ok(value) => Ok(Some(value)),
+        Err(std::env::VarError::NotPresent) => Ok(None),
+        Err(error) => Err(Failure::usage(name, error)),
+    }
+}
+
+fn first_line(file: &Path) -> Result<String> {
+    let text = std::fs::read_to_string(file).map_err(|e| Error::io(file.display(), e))?;
+    match text.lines().next().map(str::trim) {
+        Some(line) if !line.is_empty() => Ok(line.to_owned()),
+        _ => Err(Failure::usage(file.display(), "holds no repository")),
+    }
+}
+
+fn local_path(text: &str) -> Result<PathBuf> {
+    let path = text.strip_prefix("local:").unwrap_or(text);
+    if let Some((scheme, _)) = path.split_once("://") {
+        return Err(
+            Error::new(ErrorKind::Usage, text, format!("repositories at `{scheme}://` are not supported yet")).into()
+        );
+    }
+    if path.is_empty() {
+        return Err(Failure::usage(text, "no path to a repository"));
+    }
+    Ok(path.into())
+}

@@ -1,0 +1,200 @@
+//! How the program ends: exit codes, and errors with one hint for each kind.
+
+use std::error::Error as _;
+use std::fmt;
+use std::process::ExitCode;
+
+use packstone::{Error, ErrorKind};
+use serde_json::json;
+
+use crate::output::Output;
+
+/// The result of everything in the program.
+pub type Result<T, E = Failure> = std::result::Result<T, E>;
+
+/// An exit code; the same meanings as restic's where it has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    Ok = 0,
+    Failed = 1,
+    Usage = 2,
+    Incomplete = 3,
+    NoRepository = 10,
+    Busy = 11,
+    WrongKey = 12,
+    Damage = 13,
+    NoSpace = 16,
+    Foreign = 17,
+    Interrupted = 130,
+    Pipe = 141,
+    Terminated = 143,
+}
+
+impl Code {
+    /// One sentence about it, for runs that end with it after having done what they could.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Ok => "finished",
+            Self::Failed => "failed",
+            Self::Usage => "the command makes no sense as it stands",
+            Self::Incomplete => "finished, but some input failed",
+            Self::NoRepository => "there is no repository",
+            Self::Busy => "a session was not obtained",
+            Self::WrongKey => "wrong password or key",
+            Self::Damage => "damage was found",
+            Self::NoSpace => "out of space",
+            Self::Foreign => "another program's repository, or a newer one",
+            Self::Interrupted | Self::Terminated => "interrupted",
+            Self::Pipe => "the reader of the output has gone",
+        }
+    }
+}
+
+impl From<Code> for ExitCode {
+    fn from(code: Code) -> Self {
+        Self::from(code as u8)
+    }
+}
+
+impl From<ErrorKind> for Code {
+    fn from(kind: ErrorKind) -> Self {
+        match kind {
+            ErrorKind::Usage => Self::Usage,
+            ErrorKind::NoRepository => Self::NoRepository,
+            ErrorKind::Busy => Self::Busy,
+            ErrorKind::WrongKey => Self::WrongKey,
+            ErrorKind::Damaged => Self::Damage,
+            ErrorKind::NoSpace => Self::NoSpace,
+            ErrorKind::Foreign => Self::Foreign,
+            ErrorKind::Interrupted => Self::Interrupted,
+            _ => Self::Failed,
+        }
+    }
+}
+
+/// Why the program stops, with what the user may do about it.
+#[derive(Debug)]
+pub struct Failure {
+    error: Error,
+    hint: Option<String>,
+}
+
+impl Failure {
+    /// The request makes no sense as it stands.
+    pub fn usage(object: impl fmt::Display, message: impl fmt::Display) -> Self {
+        Error::new(ErrorKind::Usage, object, message).into()
+    }
+
+    /// The same with a cause.
+    pub fn because(self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self { error: self.error.because(cause), hint: self.hint }
+    }
+
+    /// The same with advice instead of that for its kind.
+    pub fn hint(self, text: impl Into<String>) -> Self {
+        Self { error: self.error, hint: Some(text.into()) }
+    }
+
+    /// What can be done about it.
+    pub fn kind(&self) -> ErrorKind {
+        self.error.kind()
+    }
+
+    /// Its exit code.
+    pub fn code(&self) -> Code {
+        if self.is_broken_pipe() { Code::Pipe } else { self.kind().into() }
+    }
+
+    /// Says what went wrong; a reader that has seen enough is no error to talk about.
+    pub fn report(&self, output: &Output) -> Code {
+        let code = self.code();
+        if code == Code::Pipe {
+            return code;
+        }
+        self.print(output);
+        output.exit_error(code, &self.to_string());
+        code
+    }
+
+    /// Says what went wrong, for people.
+    pub fn print(&self, output: &Output) {
+        output.error(&self.to_string());
+        if let Some(hint) = self.advice() {
+            output.hint(&hint);
+        }
+    }
+
+    fn advice(&self) -> Option<String> {
+        self.hint.clone().or_else(|| hint(self.kind()).map(str::to_owned))
+    }
+
+    fn is_broken_pipe(&self) -> bool {
+        let mut source = self.error.source();
+        while let Some(error) = source {
+            if error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe) {
+                return true;
+            }
+            source = error.source();
+        }
+        false
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self { error, hint: None }
+    }
+}
+
+impl fmt::Display for Failure {
+    /// The object, what is wrong with it, and causes that say more.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut said = self.error.to_string();
+        let mut source = self.error.source();
+        while let Some(error) = source {
+            let cause = error.to_string();
+            if !said.contains(&cause) {
+                said = format!("{said}: {cause}");
+            }
+            source = error.source();
+        }
+        f.write_str(&said)
+    }
+}
+
+/// What to do about an error of a kind.
+fn hint(kind: ErrorKind) -> Option<&'static str> {
+    Some(match kind {
+        ErrorKind::NoRepository => "`packstone init -r PATH` creates one; or correct -r or PACKSTONE_REPOSITORY",
+        ErrorKind::WrongKey => {
+            "check the password (PACKSTONE_PASSWORD, -p FILE) or the key file (--key-file); without one of the \
+             repository's secrets nobody can open it"
+        }
+        ErrorKind::Damaged => "`packstone check --read-data` names everything that is harmed",
+        ErrorKind::NoSpace => {
+            "free some space and run the same command again; what was acknowledged is safe, and `packstone prune` works \
+             on a full disk"
+        }
+        ErrorKind::Foreign => "use the program and version that made it, or another path for a new repository",
+        ErrorKind::Busy | ErrorKind::Transient | ErrorKind::Interrupted => {
+            "run the same command again: it continues with what is stored already"
+        }
+        _ => return None,
+    })
+}
+
+/// Prints what clap has to say: help and version as well as mistakes.
+pub fn report_usage(error: &clap::Error) -> ExitCode {
+    let code = if error.use_stderr() { Code::Usage } else { Code::Ok };
+    let printed = error.print();
+    if code == Code::Usage && std::env::args_os().any(|argument| argument == "--json") {
+        let message = error.render().to_string();
+        let message = message.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        let line = json!({ "message_type": "exit_error", "code": code as u8, "message": message });
+        Output::standard_error(&line.to_string());
+    }
+    match printed {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Code::Pipe.into(),
+        _ => code.into(),
+    }
+}

@@ -1,0 +1,70 @@
+//! From what the user writes to snapshots.
+
+use packstone::format::{Snapshot, Status};
+use packstone::ops;
+use packstone::repository::{Repository, SnapshotList};
+
+use crate::args::Filters;
+use crate::context::Context;
+use crate::exit::{Failure, Result};
+
+impl Filters {
+    /// As the library understands them.
+    pub fn to_filter(&self) -> ops::Filter {
+        ops::Filter { hosts: self.host.clone(), labels: self.label.clone(), tags: tag_lists(&self.tag) }
+    }
+}
+
+/// Lists of tags, each separated by commas.
+pub fn tag_lists(texts: &[String]) -> Vec<Vec<String>> {
+    texts.iter().map(|text| text.split(',').map(|tag| tag.trim().to_owned()).collect()).collect()
+}
+
+/// What selecting needs to know of a snapshot.
+pub fn summary(snapshot: &Snapshot) -> ops::Summary {
+    ops::Summary {
+        id: snapshot.id,
+        time_ms: snapshot.time_ms,
+        host: snapshot.host.clone(),
+        label: snapshot.label.clone(),
+        tags: snapshot.tags.clone(),
+        complete: snapshot.status == Status::Complete,
+    }
+}
+
+/// The live snapshots, and a problem printed for each object that does not open.
+pub fn live(context: &Context, list: SnapshotList) -> (Vec<Snapshot>, bool) {
+    let mut damaged = false;
+    for (_, error) in list.damaged() {
+        damaged = true;
+        context.output.problem(error.object(), error.message());
+    }
+    (list.live().into_iter().cloned().collect(), damaged)
+}
+
+/// The snapshots that references mean, in their order.
+pub fn find(
+    context: &Context,
+    repository: &Repository,
+    references: &[String],
+    filters: &Filters,
+) -> Result<Vec<Snapshot>> {
+    let (live, _) = live(context, repository.snapshots()?);
+    let summaries: Vec<_> = live.iter().map(summary).collect();
+    let filter = filters.to_filter();
+    references
+        .iter()
+        .map(|reference| {
+            let id = ops::select(reference, &summaries, &filter)
+                .map_err(|e| Failure::from(e).hint("`packstone snapshots` lists what there is"))?
+                .id;
+            Ok(live.iter().find(|snapshot| snapshot.id == id).expect("it was selected from these").clone())
+        })
+        .collect()
+}
+
+/// The snapshot that one reference means.
+pub fn find_one(context: &Context, repository: &Repository, reference: &str, filters: &Filters) -> Result<Snapshot> {
+    let found = find(context, repository, &[reference.to_owned()], filters)?;
+    Ok(found.into_iter().next().expect("one reference gives one snapshot"))
+}
