@@ -118,7 +118,8 @@ fn a_client_may_see_an_index_that_is_being_replaced() {
 #[test]
 #[ignore = "millions of states"]
 fn pruners_may_see_an_index_that_is_being_replaced() {
-    let protocol = Protocol { torn_listings: true, pruners: 2, most_condemned: 1, ..orphans() };
+    let removes = Removes::BeforeListing;
+    let protocol = Protocol { torn_listings: true, removes, pruners: 2, most_condemned: 1, ..orphans() };
     holds(protocol, &[RECLAIMED, COMMITTED, RECOVERED]);
 }
 
@@ -164,7 +165,8 @@ fn without_conditional_put_two_pruners() {
 #[test]
 #[ignore = "millions of states"]
 fn orphans_of_a_client_and_two_pruners() {
-    holds(Protocol { pruners: 2, most_condemned: 1, ..orphans() }, &[RECLAIMED, COMMITTED, RECOVERED]);
+    let removes = Removes::BeforeListing;
+    holds(Protocol { removes, pruners: 2, most_condemned: 1, ..orphans() }, &[RECLAIMED, COMMITTED, RECOVERED]);
 }
 
 #[test]
@@ -220,6 +222,12 @@ fn dropping_gc_records_when_their_packs_are_gone_loses_data() {
 fn pruning_by_an_index_that_lacks_what_is_needed_loses_data() {
     let protocol = Protocol { torn_listings: true, stops_when_missing: false, pruners: 2, ..orphans() };
     loses(Protocol { most_condemned: 1, ..protocol });
+}
+
+/// The pack of a rescue looks like an orphan until it is indexed. Whoever condemns it does not know what it was for.
+#[test]
+fn rescuing_only_from_own_condemned_packs_loses_data() {
+    loses(Protocol { pruners: 2, most_condemned: 1, ..orphans() });
 }
 
 #[test]

@@ -87,6 +87,8 @@ impl Protocol {
                 LooksForNeeded
             }
             LooksForNeeded => self.look_for_needed(state, &mut pruner),
+            // Another pruner may have removed them in between.
+            Rescues if pruner.needed & !state.readable(pruner.chosen) != 0 => Done,
             Rescues => {
                 pruner.copy = state.put_pack(pruner.needed)?;
                 IndexesRescued
