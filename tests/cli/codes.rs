@@ -149,6 +149,7 @@ fn what_exists_is_not_created_again() {
 #[test]
 fn an_interrupted_run_ends_with_130_or_143_and_leaves_nothing_to_undo() {
     let world = World::new();
+    let mut sessions = 0;
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         let mut child = Command::new(env!("CARGO_BIN_EXE_packstone"))
             .args(["backup", "datoms:-", "--label", "stream"])
@@ -162,11 +163,12 @@ fn an_interrupted_run_ends_with_130_or_143_and_leaves_nothing_to_undo() {
             .unwrap();
         // It waits for more input once it has registered its session.
         for _ in 0..500 {
-            if world.path("repo/sessions").read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
+            if world.files("repo/sessions") > sessions {
                 break;
             }
             std::thread::sleep(std::time::Duration::from_millis(10));
         }
+        sessions = world.files("repo/sessions");
         let status = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();
         assert!(status.success());
         let stdin = child.stdin.take();

@@ -48,7 +48,9 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
     stage.show(&["init"])?;
 
     stage.title("A datom database, backed up every day")?;
-    stage.say("packages.edn is the history of a database of 600 Debian packages, `[e a v t op]` a line. It grows every day.")?;
+    stage.say(
+        "packages.edn is the history of a database of 600 Debian packages, `[e a v t op]` a line. It grows every day.",
+    )?;
     let mut costs = Vec::new();
     let first_ms = packstone::repository::machine::now_ms() - 8 * DAY_MS;
     for day in 0..history.days() {
@@ -216,7 +218,9 @@ impl Stage<'_> {
 
     /// What each day cost, beside what its datoms alone take when gzipped.
     fn costs(&self, costs: &[(&str, u64)]) -> Result<()> {
-        self.say("\nWhat each day cost, packs, index and snapshot together, and what gzip makes of the new datoms alone:")?;
+        self.say(
+            "\nWhat each day cost, packs, index and snapshot together, and what gzip makes of the new datoms alone:",
+        )?;
         let mut rows = Vec::new();
         for (day, (text, bytes)) in costs.iter().enumerate() {
             let gzipped = gzipped(text.as_bytes());
