@@ -101,7 +101,7 @@ fn a_wrong_password_or_key_is_12() {
 #[test]
 fn damage_is_13_and_named() {
     let world = World::with_days();
-    let pack = find(&world.path("repo/packs"));
+    let pack = find(&world.path("repo/packs")).unwrap();
     let mut bytes = fs::read(&pack).unwrap();
     bytes[100] ^= 1;
     let mut permissions = fs::metadata(&pack).unwrap().permissions();
@@ -117,11 +117,10 @@ fn damage_is_13_and_named() {
 }
 
 /// Some file under a folder.
-fn find(folder: &std::path::Path) -> std::path::PathBuf {
+fn find(folder: &std::path::Path) -> Option<std::path::PathBuf> {
     let mut entries: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     entries.sort();
-    let first = entries.into_iter().next().unwrap();
-    if first.is_dir() { find(&first) } else { first }
+    entries.into_iter().find_map(|path| if path.is_dir() { find(&path) } else { Some(path) })
 }
 
 #[test]

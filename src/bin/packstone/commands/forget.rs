@@ -146,6 +146,9 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
     let report = report?;
     print(context, &report, arguments.dry_run)?;
     let removed: usize = report.groups.iter().map(|group| group.remove.len()).sum();
+    if removed > 0 && !arguments.dry_run && !arguments.prune {
+        context.output.info("`packstone prune` frees what only they needed")?;
+    }
     if arguments.prune && removed > 0 {
         return prune::run_with(context, &repository, &arguments.limits, arguments.dry_run);
     }
@@ -186,8 +189,5 @@ fn print(context: &Context, report: &ForgetReport, dry_run: bool) -> Result<()> 
     let removed: usize = report.groups.iter().map(|group| group.remove.len()).sum();
     let verb = if dry_run { "dry run: would forget" } else { "forgot" };
     output.line(format!("{verb} {}, kept {kept}", counted(removed as u64, "snapshot")))?;
-    if removed > 0 && !dry_run {
-        output.info("`packstone prune` frees what only they needed")?;
-    }
     Ok(())
 }

@@ -234,7 +234,10 @@ impl Stage<'_> {
         }
         use Column::Number;
         let columns = [Number("Day"), Number("New datoms"), Number("As EDN"), Number("gzip"), Number("Stored")];
-        if self.output.is_quiet() { Ok(()) } else { self.output.table(&columns, &rows) }
+        if !self.output.is_quiet() {
+            self.output.table(&columns, &rows)?;
+        }
+        self.say("Besides its own datoms a day stores the newest leaf of the tree again; that part does not grow with the database.")
     }
 
     /// JSON lines such as an application might export.
