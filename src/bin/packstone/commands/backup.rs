@@ -17,6 +17,8 @@ use crate::output::{counted, grouped};
 use crate::progress::Status;
 use crate::{describe, location, period, reference, size, time};
 
+/// Back up datoms into a new snapshot
+///
 /// Reads a source and stores what is new in it as a snapshot.
 ///
 /// What the repository has already is not stored again, so that a daily backup costs what has changed. Interrupt it when

@@ -15,6 +15,8 @@ use crate::progress::Status;
 use crate::reference::{self, tag_lists};
 use crate::{describe, time};
 
+/// Forget snapshots, by id or by rules
+///
 /// Forgets snapshots: those named, or those that no --keep rule keeps.
 ///
 /// Rules apply to each group of snapshots of one host and label, and count the newest of each hour, day, ... What only

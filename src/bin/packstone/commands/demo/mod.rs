@@ -20,6 +20,8 @@ use crate::exit::{Code, Failure, Result};
 use crate::output::{Column, Output, grouped};
 use crate::{period, size};
 
+/// Show it all at work in a new folder
+///
 /// Creates a repository in a new folder, backs up a real history of datoms day by day and a directory of JSON exports,
 /// audits it, forgets, prunes, and restores a day, which it proves equal to what was backed up.
 #[derive(Args, Debug)]
