@@ -81,6 +81,18 @@ fn a_dry_run_stores_nothing() {
 }
 
 #[test]
+fn compression_can_be_turned_off_and_up() {
+    let stored = |how: &str| {
+        let world = World::new();
+        world.write("db.edn", log(2));
+        let summary = world.summary(&["backup", "datoms:db.edn", "--compression", how]);
+        assert_eq!(sorted(&world.ok(&["dump", "latest"])), sorted(&log(2)));
+        summary["data_added_packed"].as_u64().unwrap()
+    };
+    assert!(stored("off") > stored("19"));
+}
+
+#[test]
 fn differences_are_listed_datom_by_datom() {
     let world = World::with_days();
     let out = world.ok(&["diff", "latest~1", "latest"]);
