@@ -28,14 +28,19 @@ pub struct Compressor {
 }
 
 impl Compressor {
-    /// A compressor at a level from 1 (fast) to 22 (small); others are moved into that range.
+    /// A compressor at a level from 1 (fast) to 22 (small), or 0 to leave everything as it is; others are moved into that
+    /// range.
     pub fn new(level: i32) -> Self {
-        let level = level.clamp(1, 22);
-        Self { context: context(level), level }
+        let level = level.clamp(0, 22);
+        Self { context: context(level.max(1)), level }
     }
 
     /// Appends `raw` to `out`, compressed if that pays.
     pub fn compress(&mut self, raw: &[u8], out: &mut Vec<u8>) -> Compressed {
+        if self.level == 0 {
+            out.extend_from_slice(raw);
+            return Compressed::Raw;
+        }
         let start = out.len();
         out.resize(start + zstd_safe::compress_bound(raw.len()), 0);
         let written = self.context.compress2(&mut out[start..], raw).unwrap_or(usize::MAX);
@@ -51,6 +56,9 @@ impl Compressor {
     /// Appends `raw` to `out`, compressed as a difference to `prefix`; `None`, and nothing appended, when that is not shorter.
     /// The two must not share memory: zstd ignores what of the prefix overlaps.
     pub fn compress_with_prefix(&mut self, prefix: &[u8], raw: &[u8], out: &mut Vec<u8>) -> Option<()> {
+        if self.level == 0 {
+            return None;
+        }
         let start = out.len();
         out.resize(start + zstd_safe::compress_bound(raw.len()), 0);
         let written = compress_with_prefix(self.level, prefix, raw, &mut out[start..]).unwrap_or(usize::MAX);

@@ -77,7 +77,19 @@ fn a_dry_run_stores_nothing() {
     let out = world.ok(&["backup", "datoms:db.edn", "-n"]);
     assert!(out.contains("dry run"), "{out}");
     assert!(world.ids().is_empty());
-    assert!(!world.path("repo/packs").exists() || world.path("repo/packs").read_dir().unwrap().next().is_none());
+    assert_eq!(world.files("repo/packs") + world.files("repo/snapshots") + world.files("repo/index"), 0);
+}
+
+#[test]
+fn compression_can_be_turned_off_and_up() {
+    let stored = |how: &str| {
+        let world = World::new();
+        world.write("db.edn", log(2));
+        let summary = world.summary(&["backup", "datoms:db.edn", "--compression", how]);
+        assert_eq!(sorted(&world.ok(&["dump", "latest"])), sorted(&log(2)));
+        summary["data_added_packed"].as_u64().unwrap()
+    };
+    assert!(stored("off") > stored("19"));
 }
 
 #[test]

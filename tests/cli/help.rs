@@ -3,8 +3,23 @@
 use crate::world::World;
 
 const COMMANDS: [&str; 17] = [
-    "init", "backup", "restore", "dump", "snapshots", "ls", "diff", "stats", "cat", "verify", "check", "forget", "prune",
-    "repair", "key", "completions", "demo",
+    "init",
+    "backup",
+    "restore",
+    "dump",
+    "snapshots",
+    "ls",
+    "diff",
+    "stats",
+    "cat",
+    "verify",
+    "check",
+    "forget",
+    "prune",
+    "repair",
+    "key",
+    "completions",
+    "demo",
 ];
 
 #[test]
@@ -17,7 +32,7 @@ fn every_command_has_help_for_itself_and_for_its_options() {
         let help = world.ok(&[command, "--help"]);
         assert!(help.contains("Usage: packstone") && help.contains("--repo"), "{help}");
         assert!(world.ok(&["help", command]).contains("Usage: packstone"));
-        assert!(world.ok(&[command, "-h"]).len() <= help.len());
+        assert!(world.ok(&[command, "-h"]).contains("Usage: packstone"));
     }
     assert!(world.ok(&["--version"]).starts_with("packstone "));
 }

@@ -39,7 +39,7 @@ impl World {
     pub fn with_days() -> Self {
         let world = Self::new();
         for day in 0..3 {
-            world.write("db.edn", &log(day));
+            world.write("db.edn", log(day));
             let time = format!("2026-01-0{}T12:00:00Z", day + 1);
             let tag = format!("day{day},all");
             world.ok(&["backup", "datoms:db.edn", "--label", "db", "--host", "h", "--time", &time, "--tag", &tag]);
@@ -59,6 +59,18 @@ impl World {
 
     pub fn read(&self, name: &str) -> String {
         fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    /// How many files a folder holds, in folders below it too.
+    pub fn files(&self, name: &str) -> usize {
+        let Ok(entries) = fs::read_dir(self.path(name)) else { return 0 };
+        let entries = entries.map(|entry| entry.unwrap());
+        entries
+            .map(|entry| match entry.path().is_dir() {
+                true => self.files(&format!("{name}/{}", entry.file_name().to_string_lossy())),
+                false => 1,
+            })
+            .sum()
     }
 
     /// A command in this folder, with the repository and key file in its environment and nothing else of ours.

@@ -9,7 +9,7 @@ use crate::size;
 
 /// Content-addressed, deduplicating, encrypted backups of datom databases.
 #[derive(Debug, Parser)]
-#[command(name = "packstone", version, after_long_help = AFTER_HELP, disable_help_subcommand = false)]
+#[command(name = "packstone", version, after_long_help = AFTER_HELP, arg_required_else_help = true)]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,
@@ -123,39 +123,22 @@ pub struct NewSecret {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Create a repository
     Init(commands::init::Arguments),
-    /// Back up datoms into a new snapshot
     Backup(commands::backup::Arguments),
-    /// Write a snapshot's datoms to a file or directory
     Restore(commands::restore::Arguments),
-    /// Write a snapshot's datoms to standard output
     Dump(commands::dump::Arguments),
-    /// List snapshots
     Snapshots(commands::snapshots::Arguments),
-    /// Show what is in a snapshot
     Ls(commands::ls::Arguments),
-    /// List the datoms that differ between two snapshots
     Diff(commands::diff::Arguments),
-    /// Add up what snapshots and the repository take
     Stats(commands::stats::Arguments),
-    /// Print an object of the repository
     Cat(commands::cat::Arguments),
-    /// Prove snapshots: open and hash again everything they reach
     Verify(commands::verify::Arguments),
-    /// Audit the whole repository
     Check(commands::check::Arguments),
-    /// Forget snapshots, by id or by rules
     Forget(commands::forget::Arguments),
-    /// Free what no snapshot reaches
     Prune(commands::prune::Arguments),
-    /// Make what is left after damage usable
     Repair(commands::repair::Arguments),
-    /// Manage who can open the repository
     Key(commands::key::Arguments),
-    /// Print a completion script for a shell
     Completions(commands::completions::Arguments),
-    /// Show it all at work in a new folder
     Demo(commands::demo::Arguments),
     /// Explain why there is nothing to unlock
     #[command(hide = true)]
@@ -171,19 +154,12 @@ pub enum Command {
 /// What other programs group as commands on the repository.
 #[derive(Debug, Subcommand)]
 pub enum RepoCommand {
-    /// Create a repository
     Init(commands::init::Arguments),
-    /// Audit the whole repository
     Check(commands::check::Arguments),
-    /// Free what no snapshot reaches
     Prune(commands::prune::Arguments),
-    /// Add up what snapshots and the repository take
     Stats(commands::stats::Arguments),
-    /// Make what is left after damage usable
     Repair(commands::repair::Arguments),
-    /// Manage who can open the repository
     Key(commands::key::Arguments),
-    /// Print an object of the repository
     Cat(commands::cat::Arguments),
 }
 

@@ -72,6 +72,14 @@ impl Context {
     /// Creates the repository.
     pub fn create(&self, options: CreateOptions) -> Result<Repository> {
         let path = self.repository()?;
+        // Before anybody is asked for a password.
+        match self.wait(LocalBackend::open(path.clone())) {
+            Ok(_) => {
+                return Err(Error::new(ErrorKind::AlreadyExists, path.display(), "a repository is here already").into());
+            }
+            Err(failure) if failure.kind() == ErrorKind::NoRepository => {}
+            Err(failure) => return Err(failure),
+        }
         let secret = secrets::read(&self.global, Ask::Twice)?;
         let backend = self.wait(LocalBackend::create(path))?;
         let options = CreateOptions { cache: self.cache()?, ..options };

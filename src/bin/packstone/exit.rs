@@ -100,6 +100,11 @@ impl Failure {
         self.error.kind()
     }
 
+    /// What it is about.
+    pub fn object(&self) -> &str {
+        self.error.object()
+    }
+
     /// Its exit code.
     pub fn code(&self) -> Code {
         if self.is_broken_pipe() { Code::Pipe } else { self.kind().into() }

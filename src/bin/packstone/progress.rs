@@ -164,6 +164,7 @@ fn bar(fps: f64) -> ProgressBar {
     let rate = (fps.ceil() as u8).max(1);
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(rate));
     bar.set_style(style(false));
+    bar.set_message("starting");
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
 }

@@ -17,6 +17,8 @@ use crate::output::{counted, grouped};
 use crate::progress::Status;
 use crate::{describe, location, period, reference, size, time};
 
+/// Back up datoms into a new snapshot
+///
 /// Reads a source and stores what is new in it as a snapshot.
 ///
 /// What the repository has already is not stored again, so that a daily backup costs what has changed. Interrupt it when
@@ -144,8 +146,8 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
             }
             // The other sources may be all right, unless it is the repository that is not.
             Err(failure) if several && is_about_source(failure.kind()) => {
-                failure.print(&context.output);
                 worst = failure.code();
+                arguments.advise(failure).print(&context.output);
             }
             Err(failure) => return Err(arguments.advise(failure)),
         }
@@ -226,11 +228,21 @@ impl Arguments {
             ErrorKind::Data if self.on_error == OnErrorName::Abort => failure.hint(
                 "nothing was saved; `--on-error collect` leaves out and lists the datoms that cannot be represented",
             ),
+            ErrorKind::Damaged if self.names_source(failure.object()) => failure.hint(
+                "the source is damaged or was never finished, and nothing was saved; `--allow-incomplete` reads what is \
+                 left where the format can tell",
+            ),
             ErrorKind::Data | ErrorKind::NotFound => {
                 failure.hint("nothing was saved; correct the source and run again")
             }
             _ => failure,
         }
+    }
+
+    /// Whether an error is about a source, as opposed to the repository.
+    fn names_source(&self, object: &str) -> bool {
+        let sources = self.sources.iter().chain(&self.current_view);
+        sources.filter_map(|text| text.strip_prefix("datoms:")).any(|path| path == "-" || object.contains(path))
     }
 }
 

@@ -12,6 +12,8 @@ use crate::context::Context;
 use crate::exit::{Code, Failure, Result};
 use crate::{describe, reference, time};
 
+/// Print an object of the repository
+///
 /// Prints an object of the repository as JSON, a blob as it is.
 ///
 /// Ids may be shortened as long as they are unique.

@@ -10,6 +10,8 @@ use crate::output::counted;
 use crate::progress::Status;
 use crate::size;
 
+/// Audit the whole repository
+///
 /// Audits the whole repository: every object opens, and everything a snapshot needs is there.
 ///
 /// Without --read-data the content of packs is not read, only that they exist with the right length and a sound

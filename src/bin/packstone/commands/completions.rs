@@ -8,6 +8,8 @@ use crate::args::Cli;
 use crate::context::Context;
 use crate::exit::{Code, Result};
 
+/// Print a completion script for a shell
+///
 /// Prints a completion script for a shell, e.g. `packstone completions bash > ~/.local/share/bash-completion/completions/packstone`.
 #[derive(Args, Debug)]
 pub struct Arguments {

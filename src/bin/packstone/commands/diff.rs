@@ -15,6 +15,8 @@ use crate::exit::{Code, Result};
 use crate::output::{counted, grouped};
 use crate::reference;
 
+/// List the datoms that differ between two snapshots
+///
 /// Lists the datoms that only one of two snapshots has, in time that grows with the difference.
 ///
 /// Lines begin with + for datoms that only the second has and with - for those that only the first has.

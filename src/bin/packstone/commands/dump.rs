@@ -8,6 +8,8 @@ use crate::args::Filters;
 use crate::context::Context;
 use crate::exit::{Code, Result};
 
+/// Write a snapshot's datoms to standard output
+///
 /// Writes a snapshot's datoms to standard output, EDN lines by default; the same as `restore --to datoms:-`.
 ///
 /// With --json what is said about the run goes to standard error.

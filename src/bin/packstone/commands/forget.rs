@@ -15,6 +15,8 @@ use crate::progress::Status;
 use crate::reference::{self, tag_lists};
 use crate::{describe, time};
 
+/// Forget snapshots, by id or by rules
+///
 /// Forgets snapshots: those named, or those that no --keep rule keeps.
 ///
 /// Rules apply to each group of snapshots of one host and label, and count the newest of each hour, day, ... What only
@@ -146,6 +148,9 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
     let report = report?;
     print(context, &report, arguments.dry_run)?;
     let removed: usize = report.groups.iter().map(|group| group.remove.len()).sum();
+    if removed > 0 && !arguments.dry_run && !arguments.prune {
+        context.output.info("`packstone prune` frees what only they needed")?;
+    }
     if arguments.prune && removed > 0 {
         return prune::run_with(context, &repository, &arguments.limits, arguments.dry_run);
     }
@@ -186,8 +191,5 @@ fn print(context: &Context, report: &ForgetReport, dry_run: bool) -> Result<()> 
     let removed: usize = report.groups.iter().map(|group| group.remove.len()).sum();
     let verb = if dry_run { "dry run: would forget" } else { "forgot" };
     output.line(format!("{verb} {}, kept {kept}", counted(removed as u64, "snapshot")))?;
-    if removed > 0 && !dry_run {
-        output.info("`packstone prune` frees what only they needed")?;
-    }
     Ok(())
 }

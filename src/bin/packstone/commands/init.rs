@@ -7,6 +7,8 @@ use serde_json::json;
 use crate::context::Context;
 use crate::exit::{Code, Result};
 
+/// Create a repository
+///
 /// Creates a repository at the path that -r names, locked by a password or a key file.
 ///
 /// Without the password or key file nobody can read the repository: keep a copy of it elsewhere, and add a second one

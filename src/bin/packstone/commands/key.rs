@@ -13,6 +13,8 @@ use crate::exit::{Code, Failure, Result};
 use crate::output::Column;
 use crate::{describe, secrets, time};
 
+/// Manage who can open the repository
+///
 /// Manages key slots: each holds the repository's keys, locked by a password or a key file.
 #[derive(Args, Debug)]
 pub struct Arguments {

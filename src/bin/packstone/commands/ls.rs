@@ -8,6 +8,8 @@ use crate::exit::{Code, Result};
 use crate::output::{Column, grouped};
 use crate::{describe, reference, size, time};
 
+/// Show what is in a snapshot
+///
 /// Shows a snapshot's roots: how many records of which kind, from when to when.
 #[derive(Args, Debug)]
 pub struct Arguments {

@@ -10,6 +10,8 @@ use crate::output::{Column, counted, grouped};
 use crate::progress::Status;
 use crate::size;
 
+/// Free what no snapshot reaches
+///
 /// Frees what no snapshot reaches. Backups may run at the same time.
 ///
 /// Packs are condemned first and removed when every backup that might count on them has ended; those that wait are

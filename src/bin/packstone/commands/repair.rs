@@ -9,7 +9,7 @@ use crate::exit::{Code, Result};
 use crate::output::counted;
 use crate::progress::Status;
 
-/// Makes what is left after damage usable.
+/// Make what is left after damage usable
 #[derive(Args, Debug)]
 pub struct Arguments {
     #[command(subcommand)]

@@ -13,6 +13,8 @@ use crate::output::{counted, grouped};
 use crate::progress::Status;
 use crate::{describe, location, reference, size};
 
+/// Write a snapshot's datoms to a file or directory
+///
 /// Writes a snapshot's datoms, all of them or some, as of its time or earlier.
 ///
 /// Every byte is verified before it is written; when something is damaged nothing that looks complete is left.

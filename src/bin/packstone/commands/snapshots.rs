@@ -13,6 +13,8 @@ use crate::exit::{Code, Result};
 use crate::output::{Column, counted, grouped};
 use crate::{describe, reference, size, time};
 
+/// List snapshots
+///
 /// Lists snapshots, oldest first.
 #[derive(Args, Debug)]
 pub struct Arguments {

@@ -11,6 +11,8 @@ use crate::output::{Column, counted, grouped};
 use crate::progress::Status;
 use crate::{reference, size};
 
+/// Add up what snapshots and the repository take
+///
 /// Adds up what snapshots reach, counting what they share once, and what the repository takes.
 #[derive(Args, Debug)]
 pub struct Arguments {

@@ -11,6 +11,8 @@ use crate::output::counted;
 use crate::progress::Status;
 use crate::{reference, size};
 
+/// Prove snapshots: open and hash again everything they reach
+///
 /// Opens and hashes again everything that snapshots reach, and recomputes their counts and digests.
 ///
 /// Exits with 13 when anything is not as it was written.

@@ -20,6 +20,8 @@ use crate::exit::{Code, Failure, Result};
 use crate::output::{Column, Output, grouped};
 use crate::{period, size};
 
+/// Show it all at work in a new folder
+///
 /// Creates a repository in a new folder, backs up a real history of datoms day by day and a directory of JSON exports,
 /// audits it, forgets, prunes, and restores a day, which it proves equal to what was backed up.
 #[derive(Args, Debug)]
@@ -48,7 +50,9 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
     stage.show(&["init"])?;
 
     stage.title("A datom database, backed up every day")?;
-    stage.say("packages.edn is the history of a database of 600 Debian packages, `[e a v t op]` a line. It grows every day.")?;
+    stage.say(
+        "packages.edn is the history of a database of 600 Debian packages, `[e a v t op]` a line. It grows every day.",
+    )?;
     let mut costs = Vec::new();
     let first_ms = packstone::repository::machine::now_ms() - 8 * DAY_MS;
     for day in 0..history.days() {
@@ -216,7 +220,9 @@ impl Stage<'_> {
 
     /// What each day cost, beside what its datoms alone take when gzipped.
     fn costs(&self, costs: &[(&str, u64)]) -> Result<()> {
-        self.say("\nWhat each day cost, packs, index and snapshot together, and what gzip makes of the new datoms alone:")?;
+        self.say(
+            "\nWhat each day cost, packs, index and snapshot together, and what gzip makes of the new datoms alone:",
+        )?;
         let mut rows = Vec::new();
         for (day, (text, bytes)) in costs.iter().enumerate() {
             let gzipped = gzipped(text.as_bytes());
@@ -230,7 +236,10 @@ impl Stage<'_> {
         }
         use Column::Number;
         let columns = [Number("Day"), Number("New datoms"), Number("As EDN"), Number("gzip"), Number("Stored")];
-        if self.output.is_quiet() { Ok(()) } else { self.output.table(&columns, &rows) }
+        if !self.output.is_quiet() {
+            self.output.table(&columns, &rows)?;
+        }
+        self.say("Besides its own datoms a day stores the newest leaf of the tree again; that part does not grow with the database.")
     }
 
     /// JSON lines such as an application might export.
