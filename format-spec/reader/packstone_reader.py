@@ -19,12 +19,9 @@ MAX_BYTES, MAX_ROWS, TOP, WRAP = 67_108_864, 3_355_443, 1 << 63, 1 << 64
 Frame = namedtuple("Frame", "offset sealed raw codec epoch base blobs")
 Blob = namedtuple("Blob", "id kind stored content")
 Root = namedtuple("Root", "name kind id level records row_bytes summary digest")
-Snapshot = namedtuple("Snapshot", "id time host user label tags program sources status roots parent previous cursor "
-                      "gc_checked lifetime skipped skipped_count statistics properties")
+Snapshot = namedtuple("Snapshot", "id time host user label tags program sources status roots rest")
 
-class Damaged(ValueError):
-    """Bytes that the format does not allow."""
-
+class Damaged(ValueError): """Bytes that the format does not allow."""
 ERRORS = ValueError, OSError, struct.error, zstandard.ZstdError, CryptoError, IndexError
 
 def require(condition, what):
@@ -40,16 +37,13 @@ class Bytes:
     """Bytes that are read from the start to the end. Methods are named like the types of bodies in [README]."""
     def __init__(self, data):
         self.data, self.at = data, 0
-
     def take(self, count):
         require(count <= len(self.data) - self.at, "ends early")
         self.at += count
         return self.data[self.at - count:self.at]
-
     def end(self, result=None):
         require(self.at == len(self.data), "bytes left over")
         return result
-
     def varint(self, bits=64, shortest=False):
         number, shift, byte = 0, 0, 128
         while byte > 127 and shift < bits:
@@ -57,13 +51,10 @@ class Bytes:
             number, shift = number | (byte & 127) << shift, shift + 7
         require(byte < 128 and number < 1 << bits and (byte or shift == 7 or not shortest), "varint")
         return number
-
-    def passed(self, read):
-        """The bytes that are read."""
+    def passed(self, read):  # the bytes that are read
         start = self.at
         read(self)
         return self.data[start:self.at]
-
     def u8(self): return self.take(1)[0]
     def choice(self, count): return range(count)[self.varint(32)]  # fails for an unknown variant
     def u32(self): return int.from_bytes(self.take(4), "little")
@@ -86,8 +77,7 @@ def derive(name, material): return blake3(material, derive_key_context="packston
 def unseal(key, sealed, associated):
     return crypto_aead_xchacha20poly1305_ietf_decrypt(sealed[24:], associated, sealed[:24], key)
 
-def head(data, kind):
-    require(data[:6] == b"PSTN" + bytes([kind, 1]), "another kind of object, or a newer format")
+def head(data, kind): require(data[:6] == b"PSTN" + bytes([kind, 1]), "another kind of object, or a newer format")
 
 def body(data):
     require(data[:1] == b"\1", "a newer format")
@@ -105,26 +95,19 @@ class Keys:
         ascending([epoch for epoch, _ in struct.iter_unpack("<I32s", keyring)], "epochs")
         require(0 in self.masters and len(self.masters) <= 1000, "keyring")
         self.ids, self.long_key = [self.key("chunk id"), self.key("node id")], self.key("tree long key")
-
     def key(self, name, epoch=0):
         require(epoch in self.masters, f"epoch {epoch} is not in the keyring")
         return derive(name, self.repository + self.masters[epoch])
-
     def id(self, kind, canonical): return blake3(canonical, key=self.ids[kind]).digest()
-
     def config(self, data):
         keyed = blake3(data[:-64], key=self.key("config")).digest()
         require(hmac.compare_digest(keyed, data[-64:-32]), "config is not authentic")
         require(config_id(data) == self.repository, "config of another repository")
-
-    def object(self, data, kind, path):
-        """The body in an envelope."""
+    def object(self, data, kind, path):  # the body in an envelope
         head(data, kind)
         key = self.key("index" if kind == INDEX else "metadata", int.from_bytes(data[6:10], "little"))
         return padded(unseal(key, data[10:], data[:10] + self.repository + path.encode()))
-
-    def directory(self, pack):
-        """The frames in the directory of a whole pack."""
+    def directory(self, pack):  # the frames in the directory of a whole pack
         require(len(pack) >= 92 and pack[:8] == b"PSPACK\1\0", "pack")
         length, epoch = struct.unpack_from("<II", pack, len(pack) - 40)
         start = len(pack) - 40 - length
@@ -134,9 +117,7 @@ class Keys:
         frames, end = c.end(read_directory(c))
         require(end == start, "frames do not end at the directory")
         return frames
-
-    def frame(self, frame, sealed, base=None):
-        """The raw bytes of a frame."""
+    def frame(self, frame, sealed, base=None):  # the raw bytes of a frame
         kind = frame.blobs[0].kind
         names = b"".join(b.id + struct.pack("<II", b.stored, b.content) for b in frame.blobs) + (frame.base or b"")
         associated = b"PSFRAME\1" + struct.pack("<BBII", kind, frame.codec, frame.epoch, frame.raw)
@@ -171,33 +152,28 @@ def open_slot(repository, data, password, key_file):
     if not hmac.compare_digest(derive("slot commitment", material), commitment): return None
     return unseal(derive("slot key", material), data[start:], data[:start] + repository)
 
-def read_directory(c):
-    """The frames of a pack, and where they end."""
+def read_directory(c):  # the frames of a pack, and where they end
     c.choice(3)
     frames = c.list(lambda: Frame(
         c.varint(), c.varint(32), c.varint(32), c.choice(3), c.varint(32), c.option(c.id),
         c.list(lambda: Blob(c.id(), c.choice(2), c.varint(32), c.varint(32)))))
-    at = 8
-    for f in frames:
-        require(f.offset == at and f.raw == sum(b.stored for b in f.blobs) <= MAX_BYTES and f.blobs, "frame")
+    starts = [*itertools.accumulate((f.sealed for f in frames), initial=8)]
+    for f, start in zip(frames, starts):
+        require(f.offset == start and f.raw == sum(b.stored for b in f.blobs) <= MAX_BYTES and f.blobs, "frame")
         require(f.sealed - 40 == f.raw if f.codec == RAW else 0 <= f.sealed - 40 <= f.raw, "length of a frame")
         require((f.base is not None) == (f.codec == DELTA) and (f.codec != DELTA or len(f.blobs) == 1), "base")
-        require(all(b.content <= MAX_BYTES and b.id != f.base for b in f.blobs), "blob")
-        require(all(b.kind == NODE or b.content == b.stored for b in f.blobs), "length of a chunk")
-        at += f.sealed
+        require(all(b.content <= MAX_BYTES and b.id != f.base and (b.kind or b.content == b.stored) for b in f.blobs), "blob")
     require(len({b.kind for f in frames for b in f.blobs}) <= 1, "kinds of blobs")
-    return frames, at
+    return frames, starts[-1]
 
-def read_snapshot(c, sid):
-    """The committed snapshot in a body; None for a fence or a tombstone."""
+def read_snapshot(c, sid):  # the committed snapshot in a body; None for a fence or a tombstone
     if c.choice(3): return None
     snapshot = c.end(Snapshot(
         c.take(16), c.signed(), c.text(), c.text(), c.text(), c.list(c.text), c.text(),
         c.list(lambda: (c.text(), c.list(c.pair), c.text(), c.choice(2))), c.choice(2),
         c.list(lambda: Root(c.text(), c.u8(), c.option(c.id), c.u8(), c.varint(), c.varint(), c.bytes(), c.bytes())),
-        c.option(lambda: c.take(16)), c.option(c.id), c.bytes(), c.varint(), c.choice(3), c.list(c.pair), c.varint(),
-        [[c.varint() for _ in range(8)], c.list(lambda: (c.text(), c.varint())), c.varint(), c.varint()],
-        c.list(c.pair)))
+        (c.option(lambda: c.take(16)), c.option(c.id), c.bytes(), c.varint(), c.choice(3), c.list(c.pair), c.varint(),
+         [c.varint() for _ in range(8)], c.list(lambda: (c.text(), c.varint())), c.varint(), c.varint(), c.list(c.pair))))
     require(snapshot.id.hex() == sid, "snapshot of another session")
     return snapshot
 
@@ -275,8 +251,7 @@ def floating(c, width):
     whole, part = found[:max(point, 0)].ljust(point, "0"), found[max(point, 0):].rjust(len(found) - point, "0")
     return f"{sign}{whole or '0'}.{part.rstrip('0') or '0'}"
 
-def instant(ms):
-    """As java.util.Date has it: the Julian calendar before 1582-10-15."""
+def instant(ms):  # as java.util.Date has it: the Julian calendar before 1582-10-15
     (days, ms), old = divmod(ms, 86_400_000), ms < -141_427 * 86_400_000
     era, day = divmod(days + (719_470 if old else 719_468), 1461 if old else 146_097)
     year = (day - day // 1460 + (0 if old else day // 36_524 - day // 146_096)) // 365
@@ -306,8 +281,7 @@ def object_part(c, depth):
     printed = value(c, depth)
     return name if is_name(name) and name[0] in "0123456789" else printed
 
-def elements(c, depth, item=value, between=" ", ordered=False):
-    """The texts of a sequence."""
+def elements(c, depth, item=value, between=" ", ordered=False):  # the texts of a sequence
     found, starts, ends = [], [], c.data
     while (more := c.u8()) == 1:
         starts.append(c.at)
@@ -324,33 +298,18 @@ def tagged(c, tag, depth):
     inner, plain = value(c, depth + 1), is_name(tag) and tag[0].isalpha() and tag not in OURS
     return f"#{tag} {inner}" if plain else f"#tagged [{quoted(tag)} {inner}]"
 
-PAYLOADS = [
-    None,
-    lambda c, d: "nil",
-    lambda c, d: ("false", "true")[c.choice(2)],
-    lambda c, d: str(c.flipped()),
-    lambda c, d: f"{integer(c)}N",
-    lambda c, d: floating(c, 8),
+PAYLOADS = [  # by type
+    None, lambda c, d: "nil", lambda c, d: ("false", "true")[c.choice(2)], lambda c, d: str(c.flipped()),
+    lambda c, d: f"{integer(c)}N", lambda c, d: floating(c, 8),
     lambda c, d: '#float "%s"' % floating(c, 4).replace("#", "").replace("Inf", "Infinity"),
-    lambda c, d: decimal(c.big(4) - (1 << 31), integer(c)) + "M",
-    lambda c, d: f"{integer(c)}/{integer(c)}",
-    lambda c, d: character(c.big(2)),
-    lambda c, d: quoted(wtf8(c)),
-    lambda c, d: keyword(text(c)),
-    lambda c, d: symbol(text(c)),
-    lambda c, d: f'#uuid "{uuid.UUID(bytes=c.take(16))}"',
-    lambda c, d: f'#inst "{instant(c.flipped())}"',
-    lambda c, d: f'#bytes "{escaped(c).hex()}"',
-    lambda c, d: "#uri " + quoted(wtf8(c)),
-    lambda c, d: regex(wtf8(c)),
-    lambda c, d: f"[{elements(c, d)}]",
-    lambda c, d: f"({elements(c, d)})",
-    lambda c, d: f"#{{{elements(c, d, ordered=True)}}}",
-    lambda c, d: f"{{{elements(c, d, entry, ', ', True)}}}",
-    lambda c, d: f"#floats [{array(c, 4)}]",
-    lambda c, d: f"#doubles [{array(c, 8)}]",
-    lambda c, d: tagged(c, text(c), d),
-    lambda c, d: c.take(105),  # stored
+    lambda c, d: decimal(c.big(4) - (1 << 31), integer(c)) + "M", lambda c, d: f"{integer(c)}/{integer(c)}",
+    lambda c, d: character(c.big(2)), lambda c, d: quoted(wtf8(c)), lambda c, d: keyword(text(c)),
+    lambda c, d: symbol(text(c)), lambda c, d: f'#uuid "{uuid.UUID(bytes=c.take(16))}"',
+    lambda c, d: f'#inst "{instant(c.flipped())}"', lambda c, d: f'#bytes "{escaped(c).hex()}"',
+    lambda c, d: "#uri " + quoted(wtf8(c)), lambda c, d: regex(wtf8(c)), lambda c, d: f"[{elements(c, d)}]",
+    lambda c, d: f"({elements(c, d)})", lambda c, d: f"#{{{elements(c, d, ordered=True)}}}",
+    lambda c, d: f"{{{elements(c, d, entry, ', ', True)}}}", lambda c, d: f"#floats [{array(c, 4)}]",
+    lambda c, d: f"#doubles [{array(c, 8)}]", lambda c, d: tagged(c, text(c), d), lambda c, d: c.take(105),
 ]
 
 def payload(c, kind, depth=0):
@@ -403,8 +362,7 @@ def column(n, t, r, kind, firsts, inner=False):
     require(encoding == 6 and kind in FLOATS, "encoding of a column")
     return [bytes(parts) for parts in zip(*[r.take(count) for _ in range(FLOATS[kind])])]
 
-def rows_of_runs(n, t, r, count):
-    """For each run of an attribute its rows from the value on."""
+def rows_of_runs(n, t, r, count):  # for each run of an attribute its rows from the value on
     lengths = [length + 1 for length in n.shorts(count)]
     total, form = sum(lengths), n.u8()
     require(total <= MAX_ROWS and form <= 2, "rows of an attribute")
@@ -419,8 +377,7 @@ def rows_of_runs(n, t, r, count):
     rows = iter([bytes([kinds[k], *next(columns[k]), ops[i // 8] >> i % 8 & 1]) for i, k in enumerate(which)])
     return iter([list(itertools.islice(rows, length)) for length in lengths])
 
-def read_group(n, following):
-    """The attributes of a group; `following` is the table of predictions."""
+def read_group(n, following):  # the attributes of a group; `following` is the table of predictions
     end = before = len(following) - 1
     symbols = []
     while symbols[-1:] != [end]:
@@ -432,8 +389,7 @@ def read_group(n, following):
     require(len(symbols) > 1, "a group without attributes")
     return symbols[:-1]
 
-def datom_columns(data):
-    """The keys in the columns of a leaf."""
+def datom_columns(data):  # the keys in the columns of a leaf
     c = Bytes(data)
     n, t = [Bytes(c.take(length)) for length in c.shorts(2)]
     r = Bytes(data[c.at:])
@@ -485,17 +441,13 @@ class Repository:
             for frame in frames if pack not in condemned else ():
                 for blob, end in zip(frame.blobs, itertools.accumulate(blob.stored for blob in frame.blobs)):
                     self.known[blob.id].append((pack, frame, blob, end))
-
     def read(self, path): return (self.folder / path).read_bytes()
     def list(self, glob): return sorted(path.relative_to(self.folder).as_posix() for path in self.folder.glob(glob))
     def object(self, kind, path): return self.keys.object(self.read(path), kind, path)
-
-    def named(self, path):
-        """An object that is named by its hash."""
+    def named(self, path):  # an object that is named by its hash
         data = self.read(path)
         require(blake3(data).hexdigest() == path.split("/")[-1], f"{path} is damaged")
         return data
-
     def index(self):
         packs = {}
         for path in self.list("index/*/*"):
@@ -506,38 +458,29 @@ class Repository:
             require(all(size >= end + 84 for _, size, _, end in found), "size of a pack")
             packs.update((pack, frames) for pack, _, frames, _ in found)
         return packs
-
     def directories(self):
         return {bytes.fromhex(path[9:]): self.keys.directory(self.named(path)) for path in self.list("packs/*/*")}
-
-    def snapshots(self):
-        """All that are committed, the newest last."""
+    def snapshots(self):  # all that are committed, the newest last
         found = [read_snapshot(self.object(SNAPSHOT, path), path[10:]) for path in self.list("snapshots/*")]
         return sorted(filter(None, found), key=lambda snapshot: (snapshot.time, snapshot.id))
-
-    def copies(self, name, kind, codecs=(RAW, ZSTD, DELTA)):
-        """The stored form of each readable copy of a blob."""
+    def copies(self, name, kind, codecs=(RAW, ZSTD, DELTA)):  # the stored form of each readable copy of a blob
         for pack, frame, blob, end in self.known.get(name, ()):
             if frame.codec in codecs and blob.kind == kind:
                 for base in self.copies(frame.base, kind, (RAW, ZSTD)) if frame.base else (None,):
                     with contextlib.suppress(*ERRORS):
                         yield self.raw(pack, frame, base)[end - blob.stored:end]
-
     def raw(self, pack, frame, base):
         if self.cache[0] != (pack, frame.offset, base):
             with open(self.folder / "packs" / pack.hex()[:2] / pack.hex(), "rb") as file:
                 file.seek(frame.offset)
                 self.cache = (pack, frame.offset, base), self.keys.frame(frame, file.read(frame.sealed), base)
         return self.cache[1]
-
-    def blob(self, name, kind):
-        """The canonical form of a blob, from any copy."""
+    def blob(self, name, kind):  # the canonical form of a blob, from any copy
         for stored in self.copies(name, kind):
             with contextlib.suppress(*ERRORS):
                 canonical = canonical_node(stored) if kind == NODE else stored
                 if self.keys.id(kind, canonical) == name: return canonical
         raise Damaged(f"no good copy of blob {name.hex()}")
-
     def tree(self, kind, level, name, records, row_bytes, summary, last=None):
         """The keys below a node; all that its parent says of it is checked."""
         found_kind, found_level, rows = read_node(self.blob(name, NODE))
@@ -554,18 +497,14 @@ class Repository:
         if not level: yield from keys
         for key, child in zip(keys, children):
             yield from self.tree(kind, level - 1, *child, key)
-
-    def records(self, snapshot, name):
-        """The keys of one of a snapshot's trees."""
+    def records(self, snapshot, name):  # the keys of one of a snapshot's trees
         root = next((root for root in snapshot.roots if root.name == name), None)
         require(root and root.kind == DATOM, f"no tree of datoms is named {name}")
         last = b""
         for key in self.tree(root.kind, root.level, root.id, *root[4:7]) if root.id else ():
             require(last < key, "keys do not ascend")
             yield (last := key)
-
-    def current(self, snapshot):
-        """The current view: the fold of the log, put right by the exceptions."""
+    def current(self, snapshot):  # the current view: the fold of the log, put right by the exceptions
         state, exceptions = {}, list(self.records(snapshot, "exceptions"))
         for key in itertools.chain(self.records(snapshot, "log"), exceptions):
             state.pop(key[8:-1], None)
@@ -573,14 +512,11 @@ class Repository:
                 state[key[8:-1]] = key
         more = (key for key in exceptions if key[-1])
         return sorted({*state.values(), *more}, key=lambda key: key[8:-1] + key[:8])
-
     def line(self, key):
         c = Bytes(key)
         t, e, a, v = c.flipped(), c.flipped(), attribute(c), value(c)
         return c.end(f"[{e} {a} {self.long_value(Bytes(v)) if isinstance(v, bytes) else v} {t} {('false', 'true')[c.choice(2)]}]")
-
-    def long_value(self, c):
-        """The text of a stored value."""
+    def long_value(self, c):  # the text of a stored value
         start, name, listed, length = c.take(64), c.id(), c.choice(2), c.big(8)
         whole = self.blob(name, CHUNK)
         if listed:
