@@ -26,11 +26,9 @@ ERRORS = ValueError, OSError, struct.error, zstandard.ZstdError, CryptoError, In
 
 def require(condition, what):
     if not condition: raise Damaged(what)
-
 def ascending(items, what):
     require(all(a < b for a, b in itertools.pairwise(items)), f"{what} do not ascend")
     return items
-
 def zigzag(number): return number >> 1 ^ -(number & 1)
 
 class Bytes:
@@ -71,18 +69,13 @@ class Bytes:
     def option(self, item): return item() if self.choice(2) else None
 
 # Keys, seals and small objects: [sealing and keys], [objects], [pack], [blob and frame], [snapshot]
-
 def derive(name, material): return blake3(material, derive_key_context="packstone 2026-11 v1 " + name).digest()
-
 def unseal(key, sealed, associated):
     return crypto_aead_xchacha20poly1305_ietf_decrypt(sealed[24:], associated, sealed[:24], key)
-
 def head(data, kind): require(data[:6] == b"PSTN" + bytes([kind, 1]), "another kind of object, or a newer format")
-
 def body(data):
     require(data[:1] == b"\1", "a newer format")
     return Bytes(data[1:])
-
 def padded(plain):
     length = 4 + Bytes(plain).u32()
     require(length <= len(plain) and not any(plain[length:]), "padding")
@@ -100,8 +93,7 @@ class Keys:
         return derive(name, self.repository + self.masters[epoch])
     def id(self, kind, canonical): return blake3(canonical, key=self.ids[kind]).digest()
     def config(self, data):
-        keyed = blake3(data[:-64], key=self.key("config")).digest()
-        require(hmac.compare_digest(keyed, data[-64:-32]), "config is not authentic")
+        require(blake3(data[:-64], key=self.key("config")).digest() == data[-64:-32], "config is not authentic")
         require(config_id(data) == self.repository, "config of another repository")
     def object(self, data, kind, path):  # the body in an envelope
         head(data, kind)
@@ -128,7 +120,6 @@ class Keys:
             data = zstandard.ZstdDecompressor(dict_data=prefix).decompress(data, allow_extra_data=False)
         require(len(data) == frame.raw, "raw length")
         return data
-
 def config_id(data):
     head(data, CONFIG)
     require(len(data) == 74 + int.from_bytes(data[6:10], "little"), "length of the config")
@@ -162,7 +153,8 @@ def read_directory(c):  # the frames of a pack, and where they end
         require(f.offset == start and f.raw == sum(b.stored for b in f.blobs) <= MAX_BYTES and f.blobs, "frame")
         require(f.sealed - 40 == f.raw if f.codec == RAW else 0 <= f.sealed - 40 <= f.raw, "length of a frame")
         require((f.base is not None) == (f.codec == DELTA) and (f.codec != DELTA or len(f.blobs) == 1), "base")
-        require(all(b.content <= MAX_BYTES and b.id != f.base and (b.kind or b.content == b.stored) for b in f.blobs), "blob")
+        require(all(b.content <= MAX_BYTES and b.id != f.base for b in f.blobs), "blob")
+        require(all(b.kind == NODE or b.content == b.stored for b in f.blobs), "length of a chunk")
     require(len({b.kind for f in frames for b in f.blobs}) <= 1, "kinds of blobs")
     return frames, starts[-1]
 
@@ -173,10 +165,10 @@ def read_snapshot(c, sid):  # the committed snapshot in a body; None for a fence
         c.list(lambda: (c.text(), c.list(c.pair), c.text(), c.choice(2))), c.choice(2),
         c.list(lambda: Root(c.text(), c.u8(), c.option(c.id), c.u8(), c.varint(), c.varint(), c.bytes(), c.bytes())),
         (c.option(lambda: c.take(16)), c.option(c.id), c.bytes(), c.varint(), c.choice(3), c.list(c.pair), c.varint(),
-         [c.varint() for _ in range(8)], c.list(lambda: (c.text(), c.varint())), c.varint(), c.varint(), c.list(c.pair))))
+         [c.varint() for _ in range(8)], c.list(lambda: (c.text(), c.varint())), c.varint(), c.varint(),
+         c.list(c.pair))))
     require(snapshot.id.hex() == sid, "snapshot of another session")
     return snapshot
-
 def read_gc(c, path):
     number, _, condemned, _, _ = c.end((c.varint(), c.signed(), c.list(c.id), c.take(16), c.text()))
     require(number > 0 and path == f"gc/{number:010}", "gc record at another path")
@@ -187,39 +179,31 @@ def read_gc(c, path):
 CHARACTERS = {10: "newline", 32: "space", 9: "tab", 8: "backspace", 12: "formfeed", 13: "return"}
 ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r", "\f": "\\f", "\b": "\\b"}
 OURS = "inst uuid bytes float uri regex keyword symbol floats doubles tagged".split()
-
 def escaped(c):
     end = c.data.find(0, c.at)
     require(end >= 0, "text without an end")
     raw, _ = c.take(end - c.at), c.u8()
     require(re.fullmatch(rb"(?:[^\x01]|\x01[\x01\x02])*+", raw), "escape")
     return re.sub(rb"\x01([\x01\x02])", lambda m: bytes([m[1][0] - 1]), raw)
-
 def text(c, errors="strict"):
     found = escaped(c).decode(errors=errors)
     require(not re.search("[\ud800-\udbff][\udc00-\udfff]", found), "a surrogate pair")
     return found
-
 def wtf8(c): return text(c, "surrogatepass")
 
 def quoted(plain):
     return '"%s"' % re.sub('["\\\\\n\t\r\f\b\0\ud800-\udfff]', lambda m: ESCAPES.get(m[0]) or unit(ord(m[0])), plain)
-
 def unit(code): return f"\\u{code:04x}"
 def is_name(name): return re.fullmatch(r'[^\0- ,";()\[\]{}]+', name)
 def keyword(name): return ":" + name if is_name(name) else "#keyword " + quoted(name)
-
 def symbol(name):
     strange = re.match(r"[+-]?[0-9]|[:#\\^`~@']|(nil|true|false)\Z", name) or not is_name(name)
     return "#symbol " + quoted(name) if strange else name
-
 def regex(pattern):
     literal = re.fullmatch(r'(?:\\?[^\\"\n\r\0\ud800-\udfff]|\\[\\"])*', pattern)
     return f'#"{pattern}"' if literal else "#regex " + quoted(pattern)
-
 def character(code):
     return unit(code) if code == 0 or 0xD800 <= code < 0xE000 else "\\" + CHARACTERS.get(code, chr(code))
-
 def integer(c):
     sign = c.u8()
     require(sign <= 2, "sign")
@@ -228,7 +212,6 @@ def integer(c):
     magnitude = plain(c.take(int.from_bytes(plain(c.take(4)), "big")))
     require(magnitude and magnitude[0], "magnitude")
     return int.from_bytes(magnitude, "big") * (sign - 1)
-
 def rounded(number, width):
     return number if width == 8 or number > 3.4028235e38 else struct.unpack(">f", struct.pack(">f", number))[0]
 
@@ -239,13 +222,13 @@ def floating(c, width):
     x = struct.unpack(">d" if width == 8 else ">f", raw.to_bytes(width, "big"))[0]
     require(x == x or raw in (0x7FF8 << 48, 0x7FC0 << 16), "not the one NaN")
     if x != x or abs(x) == float("inf"): return "##NaN" if x != x else "##Inf" if x > 0 else "##-Inf"
-    sign, x, count, found = "-" * (raw & top > 0), abs(x), 0, None
-    while not found:
-        count += 1
-        digits, exponent = f"{x:.{count}e}".split("e")
-        near, exponent = int(digits.replace(".", "")), int(exponent) - count
-        found = next((n for n in (near, near - 1, near + 1) if rounded(float(f"{n}e{exponent}"), width) == x), "")
-        found = str(found)
+    sign, x = "-" * (raw & top > 0), abs(x)
+    for count in range(1, 18):
+        digits, exponent = f"{x:.{count}e}".replace(".", "").split("e")
+        near, exponent = int(digits), int(exponent) - count
+        close = [str(n) for n in (near, near - 1, near + 1) if rounded(float(f"{n}e{exponent}"), width) == x]
+        if close: break
+    found = close[0]
     point = len(found) + exponent
     if x and not 1e-3 <= x < 1e7: return f"{sign}{found[0]}.{found[1:].rstrip('0') or '0'}E{point - 1}"
     whole, part = found[:max(point, 0)].ljust(point, "0"), found[max(point, 0):].rjust(len(found) - point, "0")
@@ -260,7 +243,6 @@ def instant(ms):  # as java.util.Date has it: the Julian calendar before 1582-10
     day, year = day - (153 * month + 2) // 5 + 1, year + era * (4 if old else 400) + (month >= 10)
     date = f"{'-' * (year < 0)}{abs(year):04}-{(month + 2) % 12 + 1:02}-{day:02}"
     return f"{date}T{ms // 3_600_000:02}:{ms // 60_000 % 60:02}:{ms // 1000 % 60:02}.{ms % 1000:03}-00:00"
-
 def decimal(scale, unscaled):
     sign, digits = "-" * (unscaled < 0), str(abs(unscaled))
     exponent = len(digits) - 1 - scale
@@ -268,29 +250,23 @@ def decimal(scale, unscaled):
         digits = digits.rjust(scale + 1, "0")
         return sign + (f"{digits[:-scale]}.{digits[-scale:]}" if scale else digits)
     return sign + digits[0] + "." * (len(digits) > 1) + digits[1:] + (f"E{exponent:+d}" if exponent else "")
-
 def array(c, width):
     numbers = Bytes(c.take(c.big(4) * width))
     return " ".join(floating(numbers, width) for _ in range(len(numbers.data) // width))
 
 def value(c, depth=0): return payload(c, c.u8(), depth)
-def entry(c, depth): return f"{value(c, depth)} {value(c, depth)}"
-
 def object_part(c, depth):
     name = text(Bytes(c.data[c.at + 1:])) if c.data[c.at] == 0x0C else ""
     printed = value(c, depth)
     return name if is_name(name) and name[0] in "0123456789" else printed
-
-def elements(c, depth, item=value, between=" ", ordered=False):  # the texts of a sequence
-    found, starts, ends = [], [], c.data
+def elements(c, depth, item=value, pairs=False, ordered=False):  # the texts of a sequence
+    found, raws = [], []
     while (more := c.u8()) == 1:
-        starts.append(c.at)
-        found.append(item(c, depth + 1))
+        raws.append(c.passed(lambda c: found.append(item(c, depth + 1))))
+        if pairs: found[-1] += " " + value(c, depth + 1)
     require(more == 0, "sequence")
-    if ordered:  # no value is the start of another, so what follows the first of an entry does not matter
-        ascending([c.data[a:b] for a, b in itertools.pairwise([*starts, c.at])], "keys or elements")
-    return between.join(found)
-
+    if ordered: ascending(raws, "keys or elements")
+    return (", " if pairs else " ").join(found)
 def tagged(c, tag, depth):
     if tag == "object" and c.data[c.at:c.at + 1] == b"\x12":
         c.take(1)
@@ -308,14 +284,12 @@ PAYLOADS = [  # by type
     lambda c, d: f'#inst "{instant(c.flipped())}"', lambda c, d: f'#bytes "{escaped(c).hex()}"',
     lambda c, d: "#uri " + quoted(wtf8(c)), lambda c, d: regex(wtf8(c)), lambda c, d: f"[{elements(c, d)}]",
     lambda c, d: f"({elements(c, d)})", lambda c, d: f"#{{{elements(c, d, ordered=True)}}}",
-    lambda c, d: f"{{{elements(c, d, entry, ', ', True)}}}", lambda c, d: f"#floats [{array(c, 4)}]",
+    lambda c, d: f"{{{elements(c, d, pairs=True, ordered=True)}}}", lambda c, d: f"#floats [{array(c, 4)}]",
     lambda c, d: f"#doubles [{array(c, 8)}]", lambda c, d: tagged(c, text(c), d), lambda c, d: c.take(105),
 ]
-
 def payload(c, kind, depth=0):
     require(1 <= kind <= 0x19 and depth <= 64 and not (kind == 0x19 if depth else kind == 0x01), "type of a value")
     return PAYLOADS[kind](c, depth)
-
 def attribute(c):
     kind = c.u8()
     require(1 <= kind <= 3, "attribute")
@@ -324,31 +298,16 @@ def attribute(c):
 # Columns of leaves: [records]
 
 TEXTS, INTEGERS, FLOATS = (0x0A, 0x0B, 0x0C, 0x0F, 0x10, 0x11), (0x03, 0x0E), {0x05: 8, 0x06: 4}
-
 def flipped(number): return ((number + TOP) % WRAP).to_bytes(8, "big")
 def deltas(c, count): return list(itertools.accumulate(map(zigzag, c.shorts(count))))
-
-def front(n, t, count):
-    found, last = [], b""
-    for shared in n.shorts(count):
-        require(shared <= len(last), "shared bytes")
-        last = last[:shared] + t.passed(escaped)[:-1]
-        found.append(last + b"\0")
-    return found
-
-def integers(n, encoding, firsts):
-    begins = iter(deltas(n, sum(firsts)) if encoding == 4 else map(zigzag, n.shorts(sum(firsts))))
-    found, last = [], 0
-    for first in firsts:
-        last = next(begins) if first else last + n.short()
-        found.append(flipped(last))
-    return found
 
 def column(n, t, r, kind, firsts, inner=False):
     """The payloads of one attribute and type from numbers, texts and raw; `firsts` says which of them begin a run."""
     encoding, count = n.u8(), len(firsts)
     if encoding == 0: return [r.take(16) if kind == 0x0D else t.passed(lambda c: payload(c, kind)) for _ in firsts]
-    if encoding == 1 and kind in TEXTS: return front(n, t, count)
+    if encoding == 1 and kind in TEXTS:
+        last = b"\0"
+        return [last := last[:range(len(last))[shared]] + t.passed(escaped) for shared in n.shorts(count)]
     if encoding == 2 and not inner:
         size, indexes = n.short(), n.shorts(count)
         require(size <= count and all(i < size for i in indexes), "dictionary")
@@ -358,7 +317,9 @@ def column(n, t, r, kind, firsts, inner=False):
         length = n.short()
         require(length, "length of hexadecimal digits")
         return [r.take(length).hex().encode() + b"\0" for _ in firsts]
-    if encoding in (4, 5) and kind in INTEGERS: return integers(n, encoding, firsts)
+    if encoding in (4, 5) and kind in INTEGERS:
+        begins, last = iter(deltas(n, sum(firsts)) if encoding == 4 else map(zigzag, n.shorts(sum(firsts)))), 0
+        return [flipped(last := next(begins) if first else last + n.short()) for first in firsts]
     require(encoding == 6 and kind in FLOATS, "encoding of a column")
     return [bytes(parts) for parts in zip(*[r.take(count) for _ in range(FLOATS[kind])])]
 
@@ -376,7 +337,6 @@ def rows_of_runs(n, t, r, count):  # for each run of an attribute its rows from 
     columns = [iter(column(n, t, r, kind, first)) for kind, first in zip(kinds, firsts)]
     rows = iter([bytes([kinds[k], *next(columns[k]), ops[i // 8] >> i % 8 & 1]) for i, k in enumerate(which)])
     return iter([list(itertools.islice(rows, length)) for length in lengths])
-
 def read_group(n, following):  # the attributes of a group; `following` is the table of predictions
     end = before = len(following) - 1
     symbols = []
@@ -405,21 +365,17 @@ def datom_columns(data):  # the keys in the columns of a leaf
     return keys
 
 # Trees and repositories: [tree], [index]
-
 def leb(number): return bytes([number & 127 | 128]) + leb(number >> 7) if number > 127 else bytes([number])
-
 def canonical_node(kept):
     if kept[:1] == b"\0": return kept[1:]
     require(kept[:3] == bytes([1, 1, DATOM]), "kept form of a node")
     keys = datom_columns(kept[3:])
     return bytes([1, DATOM, 0]) + leb(len(keys)) + b"".join(leb(len(key)) + key + b"\0" for key in keys)
-
 def read_node(canonical):
     c = body(canonical)
     node = c.u8(), c.u8(), [(c.take(c.short()), c.take(c.short())) for _ in range(c.short())]
     require(node[1] <= 63 and node[2], "level or rows of a node")
     return c.end(node)
-
 def read_child(description):
     c = Bytes(description)
     child = c.id(), c.short(), c.short(), description[c.at:]
@@ -481,7 +437,7 @@ class Repository:
                 canonical = canonical_node(stored) if kind == NODE else stored
                 if self.keys.id(kind, canonical) == name: return canonical
         raise Damaged(f"no good copy of blob {name.hex()}")
-    def tree(self, kind, level, name, records, row_bytes, summary, last=None):
+    def tree(self, kind, level, name, records, row_bytes, _summary, last=None):
         """The keys below a node; all that its parent says of it is checked."""
         found_kind, found_level, rows = read_node(self.blob(name, NODE))
         keys, separator, children = [key for key, _ in rows], rows[-1][0], []
@@ -492,8 +448,8 @@ class Repository:
         elif len(separator) > 256:
             separator = separator[:256] + blake3(separator, key=self.keys.long_key).digest()
         sums = [sum(child[i] for child in children) for i in (1, 2)] if level else [len(rows), sum(map(len, keys))]
-        require((found_kind, found_level, *sums) == (kind, level, records, row_bytes), "what is said of a node")
-        require(last in (None, separator), "last key of a node")
+        told = found_kind, found_level, *sums, separator
+        require(told == (kind, level, records, row_bytes, last or separator), "what is said of a node")
         if not level: yield from keys
         for key, child in zip(keys, children):
             yield from self.tree(kind, level - 1, *child, key)
@@ -508,14 +464,14 @@ class Repository:
         state, exceptions = {}, list(self.records(snapshot, "exceptions"))
         for key in itertools.chain(self.records(snapshot, "log"), exceptions):
             state.pop(key[8:-1], None)
-            if key[-1]:
-                state[key[8:-1]] = key
-        more = (key for key in exceptions if key[-1])
-        return sorted({*state.values(), *more}, key=lambda key: key[8:-1] + key[:8])
+            if key[-1]: state[key[8:-1]] = key
+        state = {*state.values(), *(key for key in exceptions if key[-1])}
+        return sorted(state, key=lambda key: key[8:-1] + key[:8])
     def line(self, key):
         c = Bytes(key)
         t, e, a, v = c.flipped(), c.flipped(), attribute(c), value(c)
-        return c.end(f"[{e} {a} {self.long_value(Bytes(v)) if isinstance(v, bytes) else v} {t} {('false', 'true')[c.choice(2)]}]")
+        v = self.long_value(Bytes(v)) if isinstance(v, bytes) else v
+        return c.end(f"[{e} {a} {v} {t} {('false', 'true')[c.choice(2)]}]")
     def long_value(self, c):  # the text of a stored value
         start, name, listed, length = c.take(64), c.id(), c.choice(2), c.big(8)
         whole = self.blob(name, CHUNK)
