@@ -1,20 +1,16 @@
 #!/usr/bin/env python3
-"""Reads packstone repositories: a second implementation, written from format-spec/ alone.
-
-Lists snapshots and prints the datoms of one. Every seal, hash and id on the way is checked; nothing is ever written.
-Names in brackets, such as [pack], are chapters of the specification.
-"""
+"""Reads packstone repositories: a second implementation, written from format-spec/ alone. It checks every seal, hash
+and id on the way, and never writes. Names in brackets, such as [pack], are chapters of the specification."""
 import argparse, contextlib, hmac, itertools, json, pathlib, re, struct, sys, uuid
 from collections import Counter, defaultdict, namedtuple
 import zstandard
 from argon2.low_level import Type, hash_secret_raw
 from blake3 import blake3
-from nacl.bindings import crypto_aead_xchacha20poly1305_ietf_decrypt
+from nacl.bindings import crypto_aead_xchacha20poly1305_ietf_decrypt as decrypt
 from nacl.exceptions import CryptoError
 
 CONFIG, SLOT, SESSION, HEARTBEAT, SNAPSHOT, INDEX, GC = range(1, 8)
-CHUNK, NODE, DATOM = 0, 1, 1
-RAW, ZSTD, DELTA = range(3)
+CHUNK, NODE, DATOM, RAW, ZSTD, DELTA = 0, 1, 1, 0, 1, 2
 MAX_BYTES, MAX_ROWS, TOP, WRAP = 67_108_864, 3_355_443, 1 << 63, 1 << 64
 Frame = namedtuple("Frame", "offset sealed raw codec epoch base blobs")
 Blob = namedtuple("Blob", "id kind stored content")
@@ -22,8 +18,7 @@ Root = namedtuple("Root", "name kind id level records row_bytes summary digest")
 Snapshot = namedtuple("Snapshot", "id time host user label tags program sources status roots rest")
 
 class Damaged(ValueError): """Bytes that the format does not allow."""
-ERRORS = ValueError, OSError, struct.error, zstandard.ZstdError, CryptoError, IndexError
-
+ERRORS = ValueError, OSError, struct.error, zstandard.ZstdError, CryptoError, LookupError
 def require(condition, what):
     if not condition: raise Damaged(what)
 def ascending(items, what):
@@ -31,10 +26,8 @@ def ascending(items, what):
     return items
 def zigzag(number): return number >> 1 ^ -(number & 1)
 
-class Bytes:
-    """Bytes that are read from the start to the end. Methods are named like the types of bodies in [README]."""
-    def __init__(self, data):
-        self.data, self.at = data, 0
+class Bytes:  # read from the start to the end; methods are named like the types of bodies in [README]
+    def __init__(self, data): self.data, self.at = data, 0
     def take(self, count):
         require(count <= len(self.data) - self.at, "ends early")
         self.at += count
@@ -54,7 +47,7 @@ class Bytes:
         read(self)
         return self.data[start:self.at]
     def u8(self): return self.take(1)[0]
-    def choice(self, count): return range(count)[self.varint(32)]  # fails for an unknown variant
+    def choice(self, count): return range(count)[self.u8()]  # fails for an unknown variant
     def u32(self): return int.from_bytes(self.take(4), "little")
     def big(self, count): return int.from_bytes(self.take(count), "big")
     def flipped(self): return self.big(8) - TOP
@@ -70,8 +63,7 @@ class Bytes:
 
 # Keys, seals and small objects: [sealing and keys], [objects], [pack], [blob and frame], [snapshot]
 def derive(name, material): return blake3(material, derive_key_context="packstone 2026-11 v1 " + name).digest()
-def unseal(key, sealed, associated):
-    return crypto_aead_xchacha20poly1305_ietf_decrypt(sealed[24:], associated, sealed[:24], key)
+def unseal(key, sealed, associated): return decrypt(sealed[24:], associated, sealed[:24], key)
 def head(data, kind): require(data[:6] == b"PSTN" + bytes([kind, 1]), "another kind of object, or a newer format")
 def body(data):
     require(data[:1] == b"\1", "a newer format")
@@ -81,12 +73,11 @@ def padded(plain):
     require(length <= len(plain) and not any(plain[length:]), "padding")
     return body(plain[4:length])
 
-class Keys:
-    """The keyring of one repository, and what opens with it."""
+class Keys:  # the keyring of one repository, and what opens with it
     def __init__(self, repository, keyring):
         self.repository, self.masters = repository, dict(struct.iter_unpack("<I32s", keyring))
         ascending([epoch for epoch, _ in struct.iter_unpack("<I32s", keyring)], "epochs")
-        require(0 in self.masters and len(self.masters) <= 1000, "keyring")
+        require(0 in self.masters and len(self.masters) <= 1000, "epochs of the keyring")
         self.ids, self.long_key = [self.key("chunk id"), self.key("node id")], self.key("tree long key")
     def key(self, name, epoch=0):
         require(epoch in self.masters, f"epoch {epoch} is not in the keyring")
@@ -97,7 +88,7 @@ class Keys:
         require(config_id(data) == self.repository, "config of another repository")
     def object(self, data, kind, path):  # the body in an envelope
         head(data, kind)
-        key = self.key("index" if kind == INDEX else "metadata", int.from_bytes(data[6:10], "little"))
+        key = self.key("index" if kind == INDEX else "metadata", Bytes(data[6:10]).u32())
         return padded(unseal(key, data[10:], data[:10] + self.repository + path.encode()))
     def directory(self, pack):  # the frames in the directory of a whole pack
         require(len(pack) >= 92 and pack[:8] == b"PSPACK\1\0", "pack")
@@ -122,15 +113,12 @@ class Keys:
         return data
 def config_id(data):
     head(data, CONFIG)
-    require(len(data) == 74 + int.from_bytes(data[6:10], "little"), "length of the config")
-    require(blake3(data[:-32]).digest() == data[-32:], "config is damaged")
+    require(len(data) == 74 + Bytes(data[6:10]).u32() and blake3(data[:-32]).digest() == data[-32:], "damaged config")
     c = body(data[10:-64])
     return c.end((c.take(16), c.signed(), [c.varint(32) for _ in range(4)], c.choice(2)))[0]
-
-def open_slot(repository, data, password, key_file):
-    """The keyring in a key slot; None if the secret is not of this slot."""
+def open_slot(repository, data, password, key_file):  # the keyring; None if the secret is not of this slot
     head(data, SLOT)
-    start = 10 + int.from_bytes(data[6:10], "little")
+    start = 10 + Bytes(data[6:10]).u32()
     c = body(data[10:start])
     costs = None if c.choice(2) else [c.varint(32) for _ in range(3)]
     salt, commitment, *_ = c.id(), c.id(), c.text(), c.text(), c.text(), c.signed()
@@ -142,12 +130,11 @@ def open_slot(repository, data, password, key_file):
                              else derive("key file", salt + key_file))
     if not hmac.compare_digest(derive("slot commitment", material), commitment): return None
     return unseal(derive("slot key", material), data[start:], data[:start] + repository)
-
 def read_directory(c):  # the frames of a pack, and where they end
     c.choice(3)
-    frames = c.list(lambda: Frame(
-        c.varint(), c.varint(32), c.varint(32), c.choice(3), c.varint(32), c.option(c.id),
-        c.list(lambda: Blob(c.id(), c.choice(2), c.varint(32), c.varint(32)))))
+    blobs = lambda: c.list(lambda: Blob(c.id(), c.choice(2), c.varint(32), c.varint(32)))
+    numbers = lambda: (c.varint(), c.varint(32), c.varint(32), c.choice(3), c.varint(32))
+    frames = c.list(lambda: Frame(*numbers(), c.option(c.id), blobs()))
     starts = [*itertools.accumulate((f.sealed for f in frames), initial=8)]
     for f, start in zip(frames, starts):
         require(f.offset == start and f.raw == sum(b.stored for b in f.blobs) <= MAX_BYTES and f.blobs, "frame")
@@ -157,7 +144,6 @@ def read_directory(c):  # the frames of a pack, and where they end
         require(all(b.kind == NODE or b.content == b.stored for b in f.blobs), "length of a chunk")
     require(len({b.kind for f in frames for b in f.blobs}) <= 1, "kinds of blobs")
     return frames, starts[-1]
-
 def read_snapshot(c, sid):  # the committed snapshot in a body; None for a fence or a tombstone
     if c.choice(3): return None
     snapshot = c.end(Snapshot(
@@ -170,7 +156,7 @@ def read_snapshot(c, sid):  # the committed snapshot in a body; None for a fence
     require(snapshot.id.hex() == sid, "snapshot of another session")
     return snapshot
 def read_gc(c, path):
-    number, _, condemned, _, _ = c.end((c.varint(), c.signed(), c.list(c.id), c.take(16), c.text()))
+    number, _, condemned, *_ = c.end((c.varint(), c.signed(), c.list(c.id), c.take(16), c.text()))
     require(number > 0 and path == f"gc/{number:010}", "gc record at another path")
     return ascending(condemned, "condemned packs")
 
@@ -180,9 +166,7 @@ CHARACTERS = {10: "newline", 32: "space", 9: "tab", 8: "backspace", 12: "formfee
 ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r", "\f": "\\f", "\b": "\\b"}
 OURS = "inst uuid bytes float uri regex keyword symbol floats doubles tagged".split()
 def escaped(c):
-    end = c.data.find(0, c.at)
-    require(end >= 0, "text without an end")
-    raw, _ = c.take(end - c.at), c.u8()
+    raw = c.take(c.data.index(0, c.at) + 1 - c.at)[:-1]
     require(re.fullmatch(rb"(?:[^\x01]|\x01[\x01\x02])*+", raw), "escape")
     return re.sub(rb"\x01([\x01\x02])", lambda m: bytes([m[1][0] - 1]), raw)
 def text(c, errors="strict"):
@@ -190,7 +174,6 @@ def text(c, errors="strict"):
     require(not re.search("[\ud800-\udbff][\udc00-\udfff]", found), "a surrogate pair")
     return found
 def wtf8(c): return text(c, "surrogatepass")
-
 def quoted(plain):
     return '"%s"' % re.sub('["\\\\\n\t\r\f\b\0\ud800-\udfff]', lambda m: ESCAPES.get(m[0]) or unit(ord(m[0])), plain)
 def unit(code): return f"\\u{code:04x}"
@@ -205,16 +188,14 @@ def regex(pattern):
 def character(code):
     return unit(code) if code == 0 or 0xD800 <= code < 0xE000 else "\\" + CHARACTERS.get(code, chr(code))
 def integer(c):
-    sign = c.u8()
-    require(sign <= 2, "sign")
+    sign = c.choice(3)
     if sign == 1: return 0
     plain = lambda raw: raw if sign else bytes(255 - byte for byte in raw)
     magnitude = plain(c.take(int.from_bytes(plain(c.take(4)), "big")))
-    require(magnitude and magnitude[0], "magnitude")
+    require(any(magnitude[:1]), "magnitude")
     return int.from_bytes(magnitude, "big") * (sign - 1)
 def rounded(number, width):
     return number if width == 8 or number > 3.4028235e38 else struct.unpack(">f", struct.pack(">f", number))[0]
-
 def floating(c, width):
     """The text of a double (width 8) or float (4): the shortest digits that read back, and of these the nearest."""
     raw, top = c.big(width), 1 << 8 * width - 1
@@ -228,12 +209,10 @@ def floating(c, width):
         near, exponent = int(digits), int(exponent) - count
         close = [str(n) for n in (near, near - 1, near + 1) if rounded(float(f"{n}e{exponent}"), width) == x]
         if close: break
-    found = close[0]
-    point = len(found) + exponent
+    found, point = close[0], len(close[0]) + exponent
     if x and not 1e-3 <= x < 1e7: return f"{sign}{found[0]}.{found[1:].rstrip('0') or '0'}E{point - 1}"
     whole, part = found[:max(point, 0)].ljust(point, "0"), found[max(point, 0):].rjust(len(found) - point, "0")
     return f"{sign}{whole or '0'}.{part.rstrip('0') or '0'}"
-
 def instant(ms):  # as java.util.Date has it: the Julian calendar before 1582-10-15
     (days, ms), old = divmod(ms, 86_400_000), ms < -141_427 * 86_400_000
     era, day = divmod(days + (719_470 if old else 719_468), 1461 if old else 146_097)
@@ -253,7 +232,6 @@ def decimal(scale, unscaled):
 def array(c, width):
     numbers = Bytes(c.take(c.big(4) * width))
     return " ".join(floating(numbers, width) for _ in range(len(numbers.data) // width))
-
 def value(c, depth=0): return payload(c, c.u8(), depth)
 def object_part(c, depth):
     name = text(Bytes(c.data[c.at + 1:])) if c.data[c.at] == 0x0C else ""
@@ -291,18 +269,15 @@ def payload(c, kind, depth=0):
     require(1 <= kind <= 0x19 and depth <= 64 and not (kind == 0x19 if depth else kind == 0x01), "type of a value")
     return PAYLOADS[kind](c, depth)
 def attribute(c):
-    kind = c.u8()
-    require(1 <= kind <= 3, "attribute")
-    return str(c.flipped()) if kind == 2 else (keyword if kind == 1 else quoted)(text(c))
+    kind = (1, 2, 3).index(c.u8())
+    return str(c.flipped()) if kind == 1 else (quoted if kind else keyword)(text(c))
 
 # Columns of leaves: [records]
 
 TEXTS, INTEGERS, FLOATS = (0x0A, 0x0B, 0x0C, 0x0F, 0x10, 0x11), (0x03, 0x0E), {0x05: 8, 0x06: 4}
 def flipped(number): return ((number + TOP) % WRAP).to_bytes(8, "big")
 def deltas(c, count): return list(itertools.accumulate(map(zigzag, c.shorts(count))))
-
-def column(n, t, r, kind, firsts, inner=False):
-    """The payloads of one attribute and type from numbers, texts and raw; `firsts` says which of them begin a run."""
+def column(n, t, r, kind, firsts, inner=False):  # payloads from numbers, texts and raw; firsts: which begin a run
     encoding, count = n.u8(), len(firsts)
     if encoding == 0: return [r.take(16) if kind == 0x0D else t.passed(lambda c: payload(c, kind)) for _ in firsts]
     if encoding == 1 and kind in TEXTS:
@@ -310,7 +285,7 @@ def column(n, t, r, kind, firsts, inner=False):
         return [last := last[:range(len(last))[shared]] + t.passed(escaped) for shared in n.shorts(count)]
     if encoding == 2 and not inner:
         size, indexes = n.short(), n.shorts(count)
-        require(size <= count and all(i < size for i in indexes), "dictionary")
+        require(size <= count, "dictionary")
         words = column(n, t, r, kind, [True] * size, True)
         return [words[i] for i in indexes]
     if encoding == 3 and kind in TEXTS:
@@ -322,7 +297,6 @@ def column(n, t, r, kind, firsts, inner=False):
         return [flipped(last := next(begins) if first else last + n.short()) for first in firsts]
     require(encoding == 6 and kind in FLOATS, "encoding of a column")
     return [bytes(parts) for parts in zip(*[r.take(count) for _ in range(FLOATS[kind])])]
-
 def rows_of_runs(n, t, r, count):  # for each run of an attribute its rows from the value on
     lengths = [length + 1 for length in n.shorts(count)]
     total, form = sum(lengths), n.u8()
@@ -348,7 +322,6 @@ def read_group(n, following):  # the attributes of a group; `following` is the t
         symbols.append(symbol)
     require(len(symbols) > 1, "a group without attributes")
     return symbols[:-1]
-
 def datom_columns(data):  # the keys in the columns of a leaf
     c = Bytes(data)
     n, t = [Bytes(c.take(length)) for length in c.shorts(2)]
@@ -378,27 +351,25 @@ def read_node(canonical):
     return c.end(node)
 def read_child(description):
     c = Bytes(description)
-    child = c.id(), c.short(), c.short(), description[c.at:]
-    require(child[1] and len(child[3]) <= 64, "description of a child")
-    return child
+    return c.id(), c.short(), c.short(), description[c.at:]
 
-class Repository:
-    """A repository in a local folder."""
+class Repository:  # in a local folder
     def __init__(self, folder, password, key_file, use_index=True):
         self.folder, self.known, self.cache = pathlib.Path(folder), defaultdict(list), (None, None)
-        config = self.read("config")
-        rings = (open_slot(config_id(config), self.named(path), password, key_file) for path in self.list("keys/*"))
-        keyring = next((ring for ring in rings if ring), None)
-        require(keyring, "no key slot opens with this password or key file")
-        self.keys = Keys(config_id(config), keyring)
+        config, slots = self.read("config"), [self.named(path) for path in self.list("keys/[0-9a-f]{64}")]
+        rings = list(filter(None, (open_slot(config_id(config), slot, password, key_file) for slot in slots)))
+        require(rings, "no key slot opens with this password or key file")
+        self.keys = Keys(config_id(config), rings[0])
         self.keys.config(config)
-        condemned = {pack for path in self.list("gc/*") for pack in read_gc(self.object(GC, path), path)}
+        condemned = {pack for path in self.list("gc/[0-9]{10,}") for pack in read_gc(self.object(GC, path), path)}
         for pack, frames in (self.index() if use_index else self.directories()).items():
             for frame in frames if pack not in condemned else ():
                 for blob, end in zip(frame.blobs, itertools.accumulate(blob.stored for blob in frame.blobs)):
                     self.known[blob.id].append((pack, frame, blob, end))
     def read(self, path): return (self.folder / path).read_bytes()
-    def list(self, glob): return sorted(path.relative_to(self.folder).as_posix() for path in self.folder.glob(glob))
+    def list(self, form):  # the paths that have this form; others are ignored
+        paths = (path.relative_to(self.folder).as_posix() for path in self.folder.glob(form.split("/")[0] + "/**/*"))
+        return sorted(path for path in paths if re.fullmatch(form, path))
     def object(self, kind, path): return self.keys.object(self.read(path), kind, path)
     def named(self, path):  # an object that is named by its hash
         data = self.read(path)
@@ -406,18 +377,18 @@ class Repository:
         return data
     def index(self):
         packs = {}
-        for path in self.list("index/*/*"):
+        for path in self.list("index/[0-9]+/[0-9a-f]{64}"):
             c = self.keys.object(self.named(path), INDEX, "")
             found, replaces = c.end((c.list(lambda: (c.id(), c.varint(), *read_directory(c))), c.list(c.id)))
-            ascending(replaces, "replaced objects")
-            ascending([pack for pack, *_ in found], "packs")
+            ascending(replaces, "replaced objects"), ascending([pack for pack, *_ in found], "packs")
             require(all(size >= end + 84 for _, size, _, end in found), "size of a pack")
             packs.update((pack, frames) for pack, _, frames, _ in found)
         return packs
     def directories(self):
-        return {bytes.fromhex(path[9:]): self.keys.directory(self.named(path)) for path in self.list("packs/*/*")}
+        paths = self.list(r"packs/([0-9a-f]{2})/\1[0-9a-f]{62}")
+        return {bytes.fromhex(path[9:]): self.keys.directory(self.named(path)) for path in paths}
     def snapshots(self):  # all that are committed, the newest last
-        found = [read_snapshot(self.object(SNAPSHOT, path), path[10:]) for path in self.list("snapshots/*")]
+        found = [read_snapshot(self.object(SNAPSHOT, path), path[10:]) for path in self.list("snapshots/[0-9a-f]{32}")]
         return sorted(filter(None, found), key=lambda snapshot: (snapshot.time, snapshot.id))
     def copies(self, name, kind, codecs=(RAW, ZSTD, DELTA)):  # the stored form of each readable copy of a blob
         for pack, frame, blob, end in self.known.get(name, ()):
@@ -437,12 +408,12 @@ class Repository:
                 canonical = canonical_node(stored) if kind == NODE else stored
                 if self.keys.id(kind, canonical) == name: return canonical
         raise Damaged(f"no good copy of blob {name.hex()}")
-    def tree(self, kind, level, name, records, row_bytes, _summary, last=None):
-        """The keys below a node; all that its parent says of it is checked."""
+    def tree(self, kind, level, name, records, row_bytes, _summary, last=None):  # the keys below a node
         found_kind, found_level, rows = read_node(self.blob(name, NODE))
         keys, separator, children = [key for key, _ in rows], rows[-1][0], []
         if level:
             children = [read_child(description) for _, description in rows]
+            require(all(child[1] and len(child[3]) <= 64 for child in children), "description of a child")
             for a, b in itertools.pairwise(keys):
                 require(a[:256] < b[:256] or a[:256] == b[:256] and a != b and len(a) == 288, "order of separators")
         elif len(separator) > 256:
@@ -454,9 +425,7 @@ class Repository:
         for key, child in zip(keys, children):
             yield from self.tree(kind, level - 1, *child, key)
     def records(self, snapshot, name):  # the keys of one of a snapshot's trees
-        root = next((root for root in snapshot.roots if root.name == name), None)
-        require(root and root.kind == DATOM, f"no tree of datoms is named {name}")
-        last = b""
+        [root], last = [root for root in snapshot.roots if (root.name, root.kind) == (name, DATOM)], b""
         for key in self.tree(root.kind, root.level, root.id, *root[4:7]) if root.id else ():
             require(last < key, "keys do not ascend")
             yield (last := key)
@@ -483,29 +452,25 @@ class Repository:
         return c.end(value(c))
 
 def check_vectors(folder):
-    vector, hexed = lambda name: json.loads(pathlib.Path(folder, name + ".json").read_text()), bytes.fromhex
-    seal, objects, pack, frames = map(vector, ("sealing-and-keys", "objects", "pack", "blob-and-frame"))
-    keys = Keys(hexed(seal["secrets"]["repository_id"]), hexed(seal["keyring"]))
-    for v in seal["slots"]:
-        opened = open_slot(keys.repository, hexed(v["object"]), *[hexed(v["secret"])] * 2)
-        require(opened.hex() == seal["keyring"], "slot")
-    keys.config(hexed(objects["config"]["object"]))
-    condemned = read_gc(keys.object(hexed(objects["gc"]["object"]), GC, objects["gc"]["path"]), objects["gc"]["path"])
-    require([name.hex() for name in condemned] == objects["gc"]["value"]["condemned"], "gc record")
-    directory, base = keys.directory(hexed(pack["object"])), None
+    seal, objects, pack, frames = (json.loads(pathlib.Path(folder, name + ".json").read_text()) for name in (
+        "sealing-and-keys", "objects", "pack", "blob-and-frame"))
+    unhex, gc = bytes.fromhex, objects["gc"]
+    keys = Keys(unhex(seal["secrets"]["repository_id"]), unhex(seal["keyring"]))
+    opened = [open_slot(keys.repository, unhex(v["object"]), *[unhex(v["secret"])] * 2) for v in seal["slots"]]
+    require(all(keyring.hex() == seal["keyring"] for keyring in opened), "slots")
+    keys.config(unhex(objects["config"]["object"]))
+    require(len(read_gc(keys.object(unhex(gc["object"]), GC, gc["path"]), gc["path"])) == 2, "gc record")
+    directory, base = keys.directory(unhex(pack["object"])), None
     for frame, v in zip(directory, frames["frames"], strict=True):
-        base = keys.frame(frame, hexed(v["sealed"]), base)[:frame.blobs[0].stored]
+        base = keys.frame(frame, unhex(v["sealed"]), base)[:frame.blobs[0].stored]
         require(keys.id(CHUNK, base).hex() == v["entry"]["blobs"][0]["id"], "frame")
-    for v in (vectors := vector("snapshot"))["outcomes"]:
-        read_snapshot(keys.object(hexed(v["object"]), SNAPSHOT, vectors["path"]), vectors["path"][10:])
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-r", "--repo")
     for name in "--password", "--password-file", "--key-file", "--check-vectors": parser.add_argument(name)
-    parser.add_argument("--no-index", action="store_true", help="read the directories of all packs instead")
+    for name in "--current", "--no-index": parser.add_argument(name, action="store_true")
     parser.add_argument("--tree", default="log", choices=["log", "exceptions"])
-    parser.add_argument("--current", action="store_true", help="the current view instead of a tree")
     parser.add_argument("command", nargs="?", choices=["list", "restore"], default="list")
     parser.add_argument("snapshot", nargs="?", default="latest", help="the start of an id, or latest")
     options = parser.parse_intermixed_args()
@@ -517,12 +482,11 @@ def main():
     snapshots = repository.snapshots()
     if options.command == "list":
         for s in snapshots:
-            trees = ", ".join(f"{root.name} {root.records}" for root in s.roots)
-            print(s.id.hex(), s.time, s.host, s.label, ("complete", "partial")[s.status], trees)
+            print(s.id.hex(), s.time, s.host, s.label, ("complete", "partial")[s.status], *(r.records for r in s.roots))
         return
-    whole = [s for s in snapshots if not s.status] or snapshots
-    chosen = [s for s in snapshots if s.id.hex().startswith(options.snapshot)]
-    chosen = whole[-1:] if options.snapshot == "latest" else chosen
+    latest = ([s for s in snapshots if not s.status] or snapshots)[-1:]
+    named = [s for s in snapshots if s.id.hex().startswith(options.snapshot)]
+    chosen = latest if options.snapshot == "latest" else named
     require(len(chosen) == 1, f"{len(chosen)} snapshots are {options.snapshot}")
     for key in repository.current(*chosen) if options.current else repository.records(*chosen, options.tree):
         sys.stdout.buffer.write(repository.line(key).encode() + b"\n")
