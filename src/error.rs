@@ -71,7 +71,7 @@ impl Error {
     }
 
     /// A stored object that does not decode.
-    pub fn damaged(object: impl fmt::Display, why: DecodeError) -> Self {
+    pub fn damaged(object: impl fmt::Display, why: impl fmt::Display) -> Self {
         Self::new(ErrorKind::Damaged, object, why)
     }
 

@@ -140,4 +140,8 @@ impl<B: Backend> Backend for Counted<B> {
     fn delete<'a>(&'a self, path: &'a ObjectPath) -> Answer<'a, ()> {
         Box::pin(async move { self.count(&self.counters.delete, None, self.inner.delete(path).await) })
     }
+
+    fn list_unknown(&self) -> Answer<'_, Vec<String>> {
+        Box::pin(async move { self.count(&self.counters.list, None, self.inner.list_unknown().await) })
+    }
 }

@@ -69,6 +69,11 @@ pub trait Backend: Send + Sync {
 
     /// Removes the object; removing what is not there is no error.
     fn delete<'a>(&'a self, path: &'a ObjectPath) -> Answer<'a, ()>;
+
+    /// What lies among the objects but cannot be one by its name, as shown to people.
+    fn list_unknown(&self) -> Answer<'_, Vec<String>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
 }
 
 impl<B: Backend + ?Sized> Backend for Arc<B> {
@@ -102,5 +107,9 @@ impl<B: Backend + ?Sized> Backend for Arc<B> {
 
     fn delete<'a>(&'a self, path: &'a ObjectPath) -> Answer<'a, ()> {
         (**self).delete(path)
+    }
+
+    fn list_unknown(&self) -> Answer<'_, Vec<String>> {
+        (**self).list_unknown()
     }
 }

@@ -1,9 +1,13 @@
 //! What is different between two snapshots.
 
-use crate::error::Result;
+use super::datoms::{EXCEPTIONS, LOG};
+use super::{mark, values};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::Snapshot;
 use crate::id::SnapshotId;
-use crate::record::datom::Datom;
+use crate::record::datom::{Datom, Datoms};
 use crate::repository::Repository;
+use crate::tree::{self, DiffItem, Root};
 
 /// Whether a datom appeared or vanished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +38,50 @@ pub async fn diff(
     repository: &Repository,
     a: SnapshotId,
     b: SnapshotId,
-    sink: impl FnMut(Difference, &Datom<'_>) -> Result<()> + Send + 'static,
+    mut sink: impl FnMut(Difference, &Datom<'_>) -> Result<()> + Send + 'static,
 ) -> Result<DiffSummary> {
-    let _ = (repository, a, b, sink);
-    unimplemented!()
+    let repository = repository.clone();
+    super::blocking(move || {
+        let a = super::open_snapshot(&repository, a)?;
+        let b = super::open_snapshot(&repository, b)?;
+        let reader = repository.reader();
+        let parameters = repository.tree_parameters(&Datoms);
+        let mut summary = DiffSummary::default();
+        tree::diff(&reader, &parameters, &find(&a, LOG)?, &find(&b, LOG)?, &mut |item| match difference(item) {
+            Some((Difference::Added, key)) => {
+                summary.added += 1;
+                sink(Difference::Added, &values::datom(&reader, key)?)
+            }
+            Some((Difference::Removed, key)) => {
+                summary.removed += 1;
+                sink(Difference::Removed, &values::datom(&reader, key)?)
+            }
+            None => Ok(()),
+        })?;
+        tree::diff(&reader, &parameters, &find(&a, EXCEPTIONS)?, &find(&b, EXCEPTIONS)?, &mut |item| {
+            match difference(item) {
+                Some((Difference::Added, _)) => summary.exceptions_added += 1,
+                Some((Difference::Removed, _)) => summary.exceptions_removed += 1,
+                None => {}
+            }
+            Ok(())
+        })?;
+        Ok(summary)
+    })
+    .await
+}
+
+/// A datom is all key: the same key is the same datom.
+fn difference(item: DiffItem<'_>) -> Option<(Difference, &[u8])> {
+    match item {
+        DiffItem::Added { key, .. } => Some((Difference::Added, key)),
+        DiffItem::Removed { key, .. } => Some((Difference::Removed, key)),
+        DiffItem::Changed { .. } => None,
+    }
+}
+
+fn find(snapshot: &Snapshot, name: &str) -> Result<Root> {
+    let root = snapshot.roots.iter().find(|root| root.name == name);
+    let object = || format!("snapshot {}", snapshot.id.short());
+    Ok(mark::root(root.ok_or_else(|| Error::new(ErrorKind::Usage, object(), "holds no datoms"))?))
 }

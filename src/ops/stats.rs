@@ -1,11 +1,15 @@
 //! How big things are.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
 
-use crate::error::Result;
-use crate::id::SnapshotId;
-use crate::progress::Observer;
-use crate::repository::Repository;
+use super::mark::{self, Reached};
+use super::seen::Seen;
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::{BlobId, SnapshotId};
+use crate::index::BlobLocation;
+use crate::progress::{Event, Observer};
+use crate::repository::{Reader, Repository};
 
 /// Sizes of a repository and of some of its snapshots.
 #[derive(Clone, Debug, Default)]
@@ -31,8 +35,74 @@ pub struct Stats {
     pub objects: Vec<(String, u64, u64)>,
 }
 
-/// Adds up what these snapshots reach.
+/// Adds up what these snapshots reach, and what the repository holds.
 pub async fn stats(repository: &Repository, snapshots: Vec<SnapshotId>, observer: Arc<dyn Observer>) -> Result<Stats> {
-    let _ = (repository, snapshots, observer);
-    unimplemented!()
+    let repository = repository.clone();
+    super::blocking(move || {
+        let mut opened = Vec::with_capacity(snapshots.len());
+        for id in snapshots {
+            opened.push(super::open_snapshot(&repository, id)?);
+        }
+        let reader = repository.reader();
+        let mut sum = Sum { reader: &reader, seen: Seen::default(), stats: Stats::default() };
+        observer.event(Event::Stage { name: "adding up snapshots", total: Some(opened.len() as u64) });
+        for (done, snapshot) in (1..).zip(&opened) {
+            sum.stats.snapshots += 1;
+            sum.stats.records += snapshot.roots.iter().map(|root| root.records).sum::<u64>();
+            sum.stats.row_bytes += snapshot.roots.iter().map(|root| root.row_bytes).sum::<u64>();
+            mark::walk_snapshot(&reader, snapshot, &mut sum)?;
+            observer.event(Event::Progress { done });
+        }
+        let mut stats = sum.stats;
+        add_objects(&repository, &mut stats)?;
+        Ok(stats)
+    })
+    .await
+}
+
+fn add_objects(repository: &Repository, stats: &mut Stats) -> Result<()> {
+    let mut folders: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    for (path, stat) in repository.store().list("")? {
+        let folder = path.as_str().split('/').next().unwrap_or_default();
+        let (count, bytes) = folders.entry(folder.to_owned()).or_default();
+        *count += 1;
+        *bytes += stat.size_bytes;
+    }
+    stats.packs = folders.get("packs").map_or(0, |(count, _)| *count);
+    stats.repository_bytes = folders.values().map(|(_, bytes)| bytes).sum();
+    stats.objects = folders.into_iter().map(|(folder, (count, bytes))| (folder, count, bytes)).collect();
+    Ok(())
+}
+
+struct Sum<'a> {
+    reader: &'a Reader,
+    seen: Seen,
+    stats: Stats,
+}
+
+impl Reached for Sum<'_> {
+    fn blob(&mut self, id: BlobId) -> Result<bool> {
+        let index = self.reader.repository().index().read().unwrap_or_else(PoisonError::into_inner);
+        if !self.seen.insert(&index, id) {
+            return Ok(false);
+        }
+        let location = index.find_anywhere(&id);
+        let location =
+            location.ok_or_else(|| Error::new(ErrorKind::Damaged, format!("blob {id}"), "not in the index"))?;
+        self.stats.blobs += 1;
+        self.stats.blob_bytes += u64::from(location.blob().content_len);
+        self.stats.stored_bytes += stored_bytes(&location);
+        Ok(true)
+    }
+
+    fn unreadable(&mut self, _: BlobId, error: Error) -> Result<()> {
+        Err(error)
+    }
+}
+
+/// The blob's share of the frame that holds it.
+fn stored_bytes(location: &BlobLocation) -> u64 {
+    let frame = location.frame();
+    let sealed_len = u64::from(frame.sealed_len);
+    (sealed_len * u64::from(location.blob().stored_len)).checked_div(u64::from(frame.raw_len)).unwrap_or(sealed_len)
 }

@@ -45,7 +45,7 @@ fn open(store: Store, secret: &Secret, options: &OpenOptions) -> Result<Reposito
     let Some(object) = store.find(&path)? else {
         return Err(Error::new(ErrorKind::NoRepository, store.location(), "there is no repository here"));
     };
-    let unproven = Config::decode_unauthenticated(&object).map_err(|e| unreadable_config(&path, e))?;
+    let unproven = Config::decode_unauthenticated(&object).map_err(|e| unreadable_config(&path, &object, e))?;
     let (slot, keyring) = unlock(&store, unproven.id, secret, options.key_hint.as_deref().unwrap_or(""))?;
     let keys = Keys::derive(unproven.id, &keyring);
     let config = Config::authenticate(&object, &keys).map_err(|e| Error::damaged(&path, e))?;
@@ -99,9 +99,11 @@ pub(super) fn assemble(
     Ok(Repository(Arc::new(Inner { store, config, keys, keyring, slot, tree_keys, cache, index })))
 }
 
-fn unreadable_config(path: &ObjectPath, why: DecodeError) -> Error {
+/// Every version's `config` ends with a hash of all before: only where that holds is another version one.
+fn unreadable_config(path: &ObjectPath, object: &[u8], why: DecodeError) -> Error {
+    let is_whole = object.split_last_chunk::<32>().is_some_and(|(all, hash)| blake3::hash(all).as_bytes() == hash);
     match why {
-        DecodeError::UnknownVersion(version) => {
+        DecodeError::UnknownVersion(version) if is_whole => {
             let message = format!("a packstone repository of format {version}, which this version does not read");
             Error::new(ErrorKind::Foreign, path, message).because(why)
         }

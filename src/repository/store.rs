@@ -90,6 +90,11 @@ impl Store {
         self.runtime.block_on(self.backend.list(prefix))
     }
 
+    /// See [`Backend::list_unknown`].
+    pub fn list_unknown(&self) -> Result<Vec<String>> {
+        self.runtime.block_on(self.backend.list_unknown())
+    }
+
     /// See [`Backend::stat`].
     pub fn stat(&self, path: &ObjectPath) -> Result<Option<ObjectStat>> {
         self.runtime.block_on(self.backend.stat(path))

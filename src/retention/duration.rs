@@ -30,7 +30,7 @@ pub enum DurationError {
     NoUnit(String),
     /// A unit that is none of y, m, d, h (w, for weeks, is not restic's, but clear).
     UnknownUnit(char),
-    /// A number over 100,000.
+    /// A number, or a sum for one unit, over 100,000.
     TooLarge(String),
 }
 
@@ -83,7 +83,7 @@ impl FromStr for Duration {
                 'h' => (&mut duration.hours, value),
                 unit => return Err(DurationError::UnknownUnit(unit)),
             };
-            *field = field.checked_add(value).filter(|&sum| sum <= 7 * NUMBER_MAX).ok_or_else(too_large)?;
+            *field = field.checked_add(value).filter(|&sum| sum <= NUMBER_MAX).ok_or_else(too_large)?;
             rest = letters.as_str();
         }
         Ok(duration)

@@ -236,6 +236,9 @@ fn durations_are_written_as_restic_writes_them() {
     check("1é", Err("unknown unit `é`"));
     check("99999999999999d", Err("99999999999999 is too large"));
     check("100001y", Err("100001 is too large"));
+    // Days that would be printed as more than can be read.
+    check("20000w", Err("20000 is too large"));
+    check("60000d60000d", Err("60000 is too large"));
 }
 
 #[test]

@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use packstone::backend::{Backend, LocalBackend};
-use packstone::ops::{self, BackupOptions, BackupSummary, DatomsSource, RestoreOptions, RestoreSummary, Source, View};
+use packstone::ops::{
+    self, BackupOptions, BackupSummary, CheckOptions, CheckReport, DatomsSource, ReadData, RestoreOptions,
+    RestoreSummary, Source, VerifyReport, View,
+};
 use packstone::progress::Silent;
 use packstone::repository::{CreateOptions, OpenOptions, Repository, Secret};
 use packstone::source::datoms::Location;
@@ -105,4 +108,47 @@ pub async fn assert_restores(repository: &Repository, summary: &BackupSummary, s
     let out = folder.path().join("out.edn");
     restore(repository, summary, &out, whole(View::History, Format::Edn)).await.unwrap();
     assert_eq!(sorted_lines(&out), sorted_lines(source));
+}
+
+/// Runs work of the library that blocks.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.unwrap()
+}
+
+/// Backs up with other options.
+pub async fn backup_with(repository: &Repository, path: &Path, options: BackupOptions) -> BackupSummary {
+    let source = Source::Datoms(DatomsSource::new(Location::Path(path.to_owned())));
+    ops::backup(repository, source, options, Arc::new(Silent)).await.unwrap()
+}
+
+/// Audits a repository, reading everything.
+pub async fn check_all(repository: &Repository) -> CheckReport {
+    let options = CheckOptions { read_data: ReadData::All };
+    ops::check(repository, options, Arc::new(Silent)).await.unwrap()
+}
+
+/// Proves a snapshot.
+pub async fn verify(repository: &Repository, summary: &BackupSummary) -> packstone::Result<VerifyReport> {
+    ops::verify(repository, summary.snapshot.id, Arc::new(Silent)).await
+}
+
+/// A text of this length that looks like no other.
+pub fn noise(seed: u64, len: usize) -> String {
+    let mut bytes = vec![0; len.div_ceil(2)];
+    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
+    let mut text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    text.truncate(len);
+    text
+}
+
+/// Writes a history with long texts, which are kept as chunks, and short ones.
+pub fn write_documents(path: &Path, seed: u64, count: u64) {
+    // A retraction makes it a history.
+    let mut text = "[1 :doc/draft true 536870913 false]\n".to_owned();
+    for n in 0..count {
+        let t = 536_870_913 + n / 4;
+        text.push_str(&format!("[{n} :doc/text \"{}\" {t} true]\n", noise(seed * 1_000_000 + n, 3000)));
+        text.push_str(&format!("[{n} :doc/name \"{}\" {t} true]\n", noise(seed * 2_000_003 + n, 20)));
+    }
+    std::fs::write(path, text).unwrap();
 }

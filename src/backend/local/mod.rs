@@ -149,6 +149,14 @@ impl Backend for LocalBackend {
         let (disk, path) = (Arc::clone(&self.disk), path.clone());
         Box::pin(blocking(move || disk.delete(&path)))
     }
+
+    fn list_unknown(&self) -> Answer<'_, Vec<String>> {
+        Box::pin(async move {
+            let unknown = self.unknown_files().await?;
+            let shown = |path: &PathBuf| path.strip_prefix(self.path()).unwrap_or(path).display().to_string();
+            Ok(unknown.iter().map(shown).collect())
+        })
+    }
 }
 
 fn foreign(path: &Path, program: &str) -> Error {

@@ -107,6 +107,9 @@ impl Output {
             let cells = row.iter().zip(columns);
             table.add_row(cells.map(|(text, column)| Cell::new(text).set_alignment(alignment(column))));
         }
+        for column in table.column_iter_mut().filter(|_| !self.on_terminal()) {
+            column.set_padding((0, 2));
+        }
         for line in table.lines() {
             self.line(line.trim_end())?;
         }

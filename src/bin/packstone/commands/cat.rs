@@ -57,13 +57,13 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
         Object::Snapshot { id } => snapshot(context, &repository, &id)?,
         Object::Index { id } => {
             let (path, bytes) = object(&repository, "index/", &id)?;
-            let id: IndexId = path.name().parse().map_err(|e| Error::damaged(&path, e))?;
+            let id: IndexId = named(&path)?;
             let content = IndexContent::open(repository.keys(), id, &bytes).map_err(|e| Error::damaged(&path, e))?;
             describe::index(&content)
         }
         Object::Key { id } => {
             let (path, bytes) = object(&repository, "keys/", &id)?;
-            let id = path.name().parse().map_err(|e| Error::damaged(&path, e))?;
+            let id = named(&path)?;
             let slot = KeySlot::decode(id, &bytes).map_err(|e| Error::new(ErrorKind::Damaged, &path, e))?;
             describe::key_slot(id, id == repository.slot(), slot.description(), slot.method())
         }
@@ -93,7 +93,7 @@ fn snapshot(context: &Context, repository: &Repository, id: &str) -> Result<Valu
         return Ok(describe::snapshot(&found));
     }
     let path = find(repository, "snapshots/", id)?;
-    let id = path.name().parse().map_err(|e| Error::damaged(&path, e))?;
+    let id = named(&path)?;
     Ok(match repository.outcome(id)? {
         Some(Outcome::Committed(snapshot)) => describe::snapshot(&snapshot),
         Some(Outcome::Forgotten { time_ms, .. }) => {
@@ -137,6 +137,11 @@ fn object(repository: &Repository, folder: &str, id: &str) -> Result<(ObjectPath
     let path = find(repository, folder, id)?;
     let bytes = repository.store().get(&path, None)?;
     Ok((path, bytes))
+}
+
+/// The id that is an object's name.
+fn named<T: std::str::FromStr>(path: &ObjectPath) -> Result<T> {
+    Ok(path.name().parse().map_err(|_| Error::new(ErrorKind::Damaged, path, "not an id"))?)
 }
 
 /// The object in a folder whose name begins like this.

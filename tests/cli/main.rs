@@ -1,0 +1,13 @@
+//! The program as its users meet it: what it prints and the code it ends with.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod bad_input;
+mod codes;
+mod days;
+mod demo;
+mod help;
+mod json;
+mod keys;
+mod references;
+mod world;
