@@ -102,7 +102,12 @@ same "exceptions, against the file" "$work/view.edn" "$work/restored-current"
 
 # Forgotten snapshots and condemned packs.
 "$program" -r "$work/repository" --key-file "$work/key" -q forget "$(latest dump-b)" > "$work/said"
+mkdir "$work/before"
+cp -r "$work/repository/packs" "$work/repository/index" "$work/before"
 "$program" -r "$work/repository" --key-file "$work/key" -q prune --max-unused 0% > "$work/said"
+[ -n "$(ls "$work/repository/gc")" ] || { echo "FAILED: nothing was condemned"; failed=1; }
+# What comes back after it was condemned must not count.
+cp -r "$work/before/packs" "$work/before/index" "$work/repository"
 [ -z "$(latest dump-b)" ] || { echo "FAILED: a forgotten snapshot is listed"; failed=1; }
 both generated
 both exceptions
