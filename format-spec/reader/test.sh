@@ -1,0 +1,141 @@
+#!/bin/sh
+# Backs up every fixture of datoms with the program, restores with the second reader, and compares.
+# Usage: test.sh PROGRAM, from anywhere; needs python3 with venv. Python packages go to target/reader-venv.
+set -eu
+
+program=$(realpath "${1:?usage: test.sh PROGRAM}")
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+fixtures=$root/tests/fixtures
+venv=$root/target/reader-venv
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export LC_ALL=C PACKSTONE_CACHE_DIR="$work/cache"
+unset PACKSTONE_REPOSITORY PACKSTONE_REPOSITORY_FILE PACKSTONE_PASSWORD PACKSTONE_PASSWORD_FILE \
+    PACKSTONE_PASSWORD_COMMAND PACKSTONE_KEY_FILE PACKSTONE_KEY_HINT
+
+[ -x "$venv/bin/python" ] || python3 -m venv "$venv"
+"$venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$here/requirements.txt"
+lines=$(wc -l < "$here/packstone_reader.py")
+[ "$lines" -lt 500 ] || { echo "the reader has $lines lines; it is to stay under 500" >&2; exit 1; }
+
+failed=0
+reader() { "$venv/bin/python" "$here/packstone_reader.py" "$@"; }
+
+# same NAME EXPECTED ACTUAL: compares the lines of two files in any order.
+same() {
+    [ -s "$2" ] || { echo "FAILED $1: nothing to compare with"; failed=1; return; }
+    sort "$2" > "$work/expected"
+    sort "$3" > "$work/actual"
+    if cmp -s "$work/expected" "$work/actual"; then
+        echo "ok $1: $(wc -l < "$3") datoms"
+    else
+        echo "FAILED $1:"
+        diff "$work/expected" "$work/actual" | cut -c 1-200 | head -n 10
+        failed=1
+    fi
+}
+
+# latest LABEL: the id of the newest snapshot with a label.
+latest() { reader -r "$work/repository" --key-file "$work/key" list | awk -v l="$1" '$4 == l { id = $1 } END { print id }'; }
+
+# both NAME: the reader's history with and without the index, and its current view, against the program's.
+both() {
+    id=$(latest "$1")
+    "$program" -r "$work/repository" --key-file "$work/key" -q dump "$id" > "$work/history"
+    "$program" -r "$work/repository" --key-file "$work/key" -q dump "$id" --current > "$work/current"
+    reader -r "$work/repository" --key-file "$work/key" restore "$id" > "$work/restored"
+    same "$1" "$work/history" "$work/restored"
+    reader -r "$work/repository" --key-file "$work/key" --no-index restore "$id" > "$work/restored"
+    same "$1, without index" "$work/history" "$work/restored"
+    reader -r "$work/repository" --key-file "$work/key" restore "$id" --current > "$work/restored-current"
+    same "$1, current view" "$work/current" "$work/restored-current"
+}
+
+# backup LABEL SOURCE [OPTION...]
+backup() {
+    label=$1
+    source=$2
+    shift 2
+    "$program" -r "$work/repository" --key-file "$work/key" -q backup "datoms:$source" --label "$label" "$@" > "$work/said"
+}
+
+reader --check-vectors "$root/format-spec/vectors"
+echo "ok vectors"
+
+head -c 64 /dev/urandom > "$work/key"
+"$program" -r "$work/repository" --key-file "$work/key" -q init
+
+for fixture in "$fixtures"/*/datoms-history.edn "$fixtures"/*/export-db.cbor "$fixtures"/*/dump-history-* \
+    "$fixtures"/*/manifest.edn "$fixtures"/datacamp/a-small-history/*; do
+    [ -e "$fixture" ] || continue
+    [ "${fixture##*/}" = manifest.edn ] && fixture=${fixture%/*}
+    label=$(echo "${fixture#"$fixtures"/}" | tr / :)
+    backup "$label" "$fixture"
+    both "$label"
+    case $fixture in *.edn) same "$label, against the file" "$fixture" "$work/restored" ;; esac
+done
+
+# Long values in one chunk and in many, most kinds of columns, and a second backup that reuses nodes of the first.
+awk 'BEGIN {
+    for (i = 0; i < 30000; i++) {
+        printf "[%d :item/name \"thing %d\" %d true]\n", i % 900, i * 7919 % 65537, 1000 + int(i / 9)
+        printf "[%d :item/count %d %d %s]\n", i % 800, i * i % 10007 - 5000, 1000 + int(i / 9), i % 13 ? "true" : "false"
+        printf "[%d :item/price %d.%02dM %d true]\n", i % 700, i % 97, i % 100, 1000 + int(i / 9)
+    }
+    for (i = 1; i <= 20; i++) { s = ""; for (j = 0; j < i * 40; j++) s = s sprintf("%d/%d long text é ", i, j * j); print "[" i " :item/text \"" s "\" 9000 true]" }
+    printf "[1 :item/huge \""; for (i = 0; i < 400000; i++) printf "%d-%d ", i, i * 7919 % 10007; print "\" 9001 true]"
+}' | sort -u > "$work/generated.edn"
+sed 's/^\[5 :item\/count /[5 :item\/total /' "$work/generated.edn" > "$work/changed.edn"
+for file in generated changed; do
+    backup generated "$work/$file.edn"
+    both generated
+    same "generated, against $file.edn" "$work/$file.edn" "$work/restored"
+done
+
+# Exceptions: a current view that is not the fold of the history.
+history=$fixtures/a-small-history/datoms-history.edn
+sed -e 5d -e 's/ 536870913 true\]$/ 536870912 true]/' "$fixtures/a-small-history/datoms-current.edn" > "$work/view.edn"
+backup exceptions "$history" --current-view "datoms:$work/view.edn"
+both exceptions
+same "exceptions, against the file" "$work/view.edn" "$work/restored-current"
+
+# Forgotten snapshots and condemned packs.
+"$program" -r "$work/repository" --key-file "$work/key" -q forget "$(latest dump-b)" > "$work/said"
+mkdir "$work/before"
+cp -r "$work/repository/packs" "$work/repository/index" "$work/before"
+"$program" -r "$work/repository" --key-file "$work/key" -q prune --max-unused 0% > "$work/said"
+[ -n "$(ls "$work/repository/gc")" ] || { echo "FAILED: nothing was condemned"; failed=1; }
+# What comes back after it was condemned must not count.
+cp -r "$work/before/packs" "$work/before/index" "$work/repository"
+[ -z "$(latest dump-b)" ] || { echo "FAILED: a forgotten snapshot is listed"; failed=1; }
+both generated
+both exceptions
+
+# A password instead of a key file.
+PACKSTONE_PASSWORD='käse und brot' "$program" -r "$work/locked" -q init
+PACKSTONE_PASSWORD='käse und brot' "$program" -r "$work/locked" -q backup "datoms:$history" --label locked > "$work/said"
+echo 'käse und brot' > "$work/password"
+reader -r "$work/locked" --password-file "$work/password" restore > "$work/restored"
+same "password file" "$history" "$work/restored"
+reader -r "$work/locked" --password 'käse und brot' restore > "$work/restored"
+same "password" "$history" "$work/restored"
+if reader -r "$work/locked" --password wrong list 2> "$work/refusal"; then
+    echo "FAILED: a wrong password opens the repository"
+    failed=1
+fi
+
+# Damage: a bit of each kind of object that a restore reads.
+for folder in config keys packs snapshots; do
+    rm -rf "$work/damaged"
+    cp -r "$work/locked" "$work/damaged"
+    file=$(find "$work/damaged/$folder" -type f -size +0 | sort | tail -n 1)
+    "$venv/bin/python" -c 'import sys; f = open(sys.argv[1], "r+b"); f.seek(60); b = f.read(1)[0]; f.seek(60); f.write(bytes([b ^ 1]))' "$file"
+    if reader -r "$work/damaged" --password-file "$work/password" restore > "$work/restored" 2> "$work/refusal"; then
+        echo "FAILED: damage in $folder goes unnoticed"
+        failed=1
+    else
+        echo "ok damage in $folder: $(cat "$work/refusal")"
+    fi
+done
+exit "$failed"
