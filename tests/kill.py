@@ -76,7 +76,7 @@ def main():
             version += 1
             write(version)
             copy = work / f"version-{version}.edn"
-            partial = rng.choice([[], ["--partial-every", "50ms"], ["--partial-every", "0s"]])
+            partial = rng.choice([[], ["--partial-every", "50ms"], ["--partial-every", "1ms"]])
             command = [*backup, *partial]
         elif what == "forget":
             if len(acknowledged) < 2:

@@ -47,8 +47,12 @@ pub(super) fn finish(
     let marks =
         if same && rescan == Rescan::IfChanged { survey.marks } else { Marks::of(repository, &live, observer)? };
     let packs = list_packs(repository)?;
+    // Only what was condemned before sessions were listed may go: a session that is not in that list may count on packs
+    // that another pruner has condemned since.
+    let settled: HashSet<PackId> =
+        gc.records.iter().filter(|record| record.n <= published).flat_map(|record| record.condemned.iter().copied()).collect();
     let condemned: HashMap<PackId, u64> =
-        packs.iter().filter(|(id, _)| gc.condemned.contains(id)).map(|(id, size)| (*id, *size)).collect();
+        packs.iter().filter(|(id, _)| settled.contains(id)).map(|(id, size)| (*id, *size)).collect();
     report.packs_waiting = 0;
     report.bytes_waiting = 0;
     if waiting {
@@ -57,7 +61,7 @@ pub(super) fn finish(
         return Ok(Survey { gc, snapshots: ids, marks, orphans: Vec::new(), packs });
     }
     let rescued = rescue(repository, &marks, report)?;
-    let renumbered = unindex(repository, &gc.condemned)?;
+    let renumbered = unindex(repository, &settled)?;
     observer.event(Event::Stage { name: "removing packs", total: Some(condemned.len() as u64) });
     for (done, (id, size)) in condemned.iter().enumerate() {
         repository.store().delete(&ObjectPath::pack(*id))?;
@@ -70,7 +74,7 @@ pub(super) fn finish(
         report.tombstones_removed += 1;
     }
     let old = machine::now_ms() - TOMBSTONE_MS;
-    for record in gc.records.iter().filter(|record| record.n != gc.newest && record.time_ms < old) {
+    for record in gc.records.iter().filter(|record| record.n < published && record.time_ms < old) {
         repository.store().delete(&ObjectPath::gc(record.n))?;
     }
     let marks = if rescued || renumbered { Marks::of(repository, &live, observer)? } else { marks };
