@@ -26,7 +26,13 @@ pub(super) fn from_history(run: &mut Run<'_>, datoms: Sorted, current: Option<So
             run.observer.event(Event::Stage { name: "comparing the current view with the history", total: None });
             let mut view = ViewOrder::new(run.sorter_options(3));
             each_hashed(current, |key, _| view.push(key))?;
-            exceptions(Fold::new(log.finish()?), view.finish()?, run.sorter_options(3))?.keys
+            let found = exceptions(Fold::new(log.finish()?), view.finish()?, run.sorter_options(3))?;
+            let message = format!(
+                "of {} current datoms {} do not follow from the history, which gives {} others",
+                found.current, found.not_folded, found.not_current
+            );
+            run.observer.event(Event::Note(&message));
+            found.keys
         }
         _ => Sorter::new(run.sorter_options(3)).finish()?,
     };
@@ -74,6 +80,18 @@ pub(super) fn from_state(run: &mut Run<'_>, datoms: Sorted, stated: View) -> Res
             "source",
             "asserts the same fact at two transactions, which a current state cannot: say whether it is history or current state",
         ));
+    }
+    let message = format!(
+        "a state of {} datoms: {} appeared or moved, {} vanished since the parent",
+        appended.current, appended.asserted, appended.retracted
+    );
+    run.observer.event(Event::Note(&message));
+    if appended.groups_too_large > 0 {
+        let message = format!(
+            "{} attributes of single entities lost too many values at once to tell when: retracted at the latest transaction",
+            appended.groups_too_large
+        );
+        run.observer.event(Event::Note(&message));
     }
     run.writer.flush()?;
     let mut digest = Digest::decode(&log.digest).map_err(|e| Error::damaged("digest of the parent's log", e))?;
@@ -149,7 +167,7 @@ fn build_exceptions(run: &mut Run<'_>, mut keys: Sorted) -> Result<NamedRoot> {
     let reader = run.writer.repository().reader();
     while let Some(key) = keys.next()? {
         digest.add_hash(values::hash(&reader, key)?);
-        builder.push(&mut run.writer, key, &[])?;
+        let _: Pushed = builder.push(&mut run.writer, key, &[])?;
     }
     Ok(named(EXCEPTIONS, builder.finish(&mut run.writer)?, digest.encode().to_vec()))
 }

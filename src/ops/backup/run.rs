@@ -180,7 +180,7 @@ impl Run<'_> {
     fn previous_hash(&self) -> Result<Option<[u8; 32]>> {
         let live = self.writer.snapshots().live();
         let same = |s: &&&Snapshot| s.host == self.draft.host && s.label == self.draft.label;
-        let Some(previous) = live.iter().filter(same).next_back() else { return Ok(None) };
+        let Some(previous) = live.iter().rfind(same) else { return Ok(None) };
         let bytes = self.writer.repository().store().find(&ObjectPath::snapshot(previous.id))?;
         Ok(bytes.map(|bytes| *blake3::hash(&bytes).as_bytes()))
     }

@@ -39,12 +39,12 @@ mod states;
 mod stream;
 mod time;
 
-pub use exceptions::{Current, Exceptions, exceptions};
+pub use exceptions::{Current, exceptions};
 pub use fold::{Fold, Past};
-pub use key::{log_key, view_key};
+pub use key::log_key;
 pub use order::{DumpOrder, ViewOrder};
-pub use states::{Appended, StateOptions, append_state};
-pub use stream::{KeyStream, Keys};
+pub use states::{StateOptions, append_state};
+pub use stream::KeyStream;
 pub use time::{TimePoint, TimeResolver, Window};
 
 use crate::record::datom;

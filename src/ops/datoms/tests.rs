@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
 
+use super::key::view_key;
 use super::states::append_within;
+use super::stream::Keys;
 use super::*;
 use crate::error::Result;
 use crate::sorter::{Sorted, SorterOptions};

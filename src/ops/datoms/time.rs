@@ -114,6 +114,7 @@ impl Window {
     }
 
     /// Whether this t is wanted.
+    #[cfg(test)]
     pub fn contains(&self, t: i64) -> bool {
         !self.empty && self.after.is_none_or(|after| t > after) && self.up_to.is_none_or(|up_to| t <= up_to)
     }

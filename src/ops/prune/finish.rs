@@ -49,8 +49,12 @@ pub(super) fn finish(
     let packs = list_packs(repository)?;
     // Only what was condemned before sessions were listed may go: a session that is not in that list may count on packs
     // that another pruner has condemned since.
-    let settled: HashSet<PackId> =
-        gc.records.iter().filter(|record| record.n <= published).flat_map(|record| record.condemned.iter().copied()).collect();
+    let settled: HashSet<PackId> = gc
+        .records
+        .iter()
+        .filter(|record| record.n <= published)
+        .flat_map(|record| record.condemned.iter().copied())
+        .collect();
     let condemned: HashMap<PackId, u64> =
         packs.iter().filter(|(id, _)| settled.contains(id)).map(|(id, size)| (*id, *size)).collect();
     report.packs_waiting = 0;
@@ -58,7 +62,7 @@ pub(super) fn finish(
     if waiting {
         report.packs_waiting = condemned.len() as u64;
         report.bytes_waiting = condemned.values().sum();
-        return Ok(Survey { gc, snapshots: ids, marks, orphans: Vec::new(), packs });
+        return Ok(Survey { gc, snapshots: ids, marks, orphans: Vec::new() });
     }
     let rescued = rescue(repository, &marks, report)?;
     let renumbered = unindex(repository, &settled)?;
@@ -78,7 +82,7 @@ pub(super) fn finish(
         repository.store().delete(&ObjectPath::gc(record.n))?;
     }
     let marks = if rescued || renumbered { Marks::of(repository, &live, observer)? } else { marks };
-    Ok(Survey { gc, snapshots: ids, marks, orphans: Vec::new(), packs })
+    Ok(Survey { gc, snapshots: ids, marks, orphans: Vec::new() })
 }
 
 /// Closes sessions that are dead or idle for too long, and cleans up after those that have ended. Whether any is left

@@ -19,8 +19,6 @@ pub(super) struct Survey {
     pub(super) marks: Marks,
     /// Pack objects that no index object lists and no gc record condemns, with their sizes.
     pub(super) orphans: Vec<(PackId, u64)>,
-    /// Sizes of all pack objects.
-    pub(super) packs: HashMap<PackId, u64>,
 }
 
 /// The blobs that live snapshots reach.
@@ -50,7 +48,7 @@ impl Survey {
         let orphan = |pack: &PackId| open.is_empty() && !index.has_pack(pack) && !gc.condemned.contains(pack);
         let orphans = packs.iter().filter(|(pack, _)| orphan(pack)).map(|(pack, size)| (*pack, *size)).collect();
         drop(index);
-        Ok(Self { gc, snapshots: snapshots.iter().map(|s| s.id).collect(), marks, orphans, packs })
+        Ok(Self { gc, snapshots: snapshots.iter().map(|s| s.id).collect(), marks, orphans })
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Datahike orders its records by (t, `db/txInstant` first, e, attribute, retraction first) and, within those, by the
 //! text Java prints for the value. The datoms come with equal keys together but in our own order of values, so the few
-//! of one such group are put in Java's order here ([`group`]).
+//! of one such group are put in Java's order here (`group`).
 
 mod group;
 mod schema;
