@@ -13,7 +13,6 @@ import argparse
 import gzip
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -21,14 +20,12 @@ import tempfile
 import time
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-TX0 = 536870912
-DATOM = re.compile(r'\[(\d+) (:[^ ]+) ((?:"(?:[^"\\]|\\.)*")|[^"]*?) (\d+) (true|false)\]\n', re.S)
+import daily_datoms
+from daily_datoms import DATOM
 
 
 def generate(args, *more):
-    command = [sys.executable, HERE / "debian_datoms.py", "--packages", str(args.packages), *more]
-    return subprocess.run(command, capture_output=True, check=True, text=True).stdout
+    return daily_datoms.generate("--packages", str(args.packages), *more)
 
 
 def datoms(text):
