@@ -10,16 +10,18 @@ use packstone::format::{
     seal_frame,
 };
 use packstone::id::{BlobId, IndexId};
-use packstone::ops::BackupSummary;
+use packstone::ops::{self, BackupSummary, PruneOptions};
+use packstone::progress::Silent;
 use packstone::record::datom::{Value, long_value};
 use packstone::repository::{Repository, random};
 
-use crate::fixtures::{assert_restores, backup, blocking, check_all, create_on, noise, open_on, verify};
+use crate::fixtures::{assert_restores, backup, blocking, check_all, create_on, forget, noise, open_on, verify};
 
 /// A repository with a text in the first snapshot, and in the second a similar one that is stored as its delta.
 struct World {
     backend: SimulatedBackend,
     repository: Repository,
+    first: BackupSummary,
     second: BackupSummary,
     source: PathBuf,
     base: BlobId,
@@ -39,7 +41,7 @@ async fn world(folder: &Path) -> World {
     };
     std::fs::write(&first_source, history(1, &base_text)).unwrap();
     std::fs::write(&source, history(2, &delta_text)).unwrap();
-    backup(&repository, &first_source).await.unwrap();
+    let first = backup(&repository, &first_source).await.unwrap();
     let below = |folder: &str| -> Vec<ObjectPath> {
         backend.paths().into_iter().filter(|path| path.as_str().starts_with(folder)).collect()
     };
@@ -51,7 +53,7 @@ async fn world(folder: &Path) -> World {
     let packs = below("packs/").len();
     let second = backup(&repository, &source).await.unwrap();
     assert_eq!(below("packs/").len(), packs + 1, "the text is known: only nodes are new");
-    World { backend, repository, second, source, base, delta, delta_pack, first_index }
+    World { backend, repository, first, second, source, base, delta, delta_pack, first_index }
 }
 
 fn encoded(text: &str) -> Vec<u8> {
@@ -129,4 +131,23 @@ async fn assert_names_both(world: &World) {
     let fresh = open_on(Arc::new(world.backend.clone())).await.unwrap();
     let verified = verify(&fresh, &world.second).await.unwrap();
     assert!(verified.damaged.iter().any(|(id, _)| *id == world.delta), "{verified:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn prune_keeps_the_base_of_what_it_keeps() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = world(folder.path()).await;
+    forget(&world.repository, &world.first).await.unwrap();
+    let options = PruneOptions { max_unused_percent: 0.0, ..PruneOptions::default() };
+    let report = ops::prune(&world.repository, options, Arc::new(Silent)).await.unwrap();
+    assert!(report.packs_removed > 0, "the first snapshot's nodes are needed by nobody: {report:?}");
+    let fresh = open_on(Arc::new(world.backend.clone())).await.unwrap();
+    assert_restores(&fresh, &world.second, &world.source).await;
+    let report = check_all(&fresh).await;
+    assert!(report.findings.is_empty(), "{report:?}");
+    assert!(fresh.index().read().unwrap().find(&world.base).is_some());
+    forget(&fresh, &world.second).await.unwrap();
+    ops::prune(&fresh, PruneOptions::default(), Arc::new(Silent)).await.unwrap();
+    let left = world.backend.paths().into_iter().filter(|path| path.as_str().starts_with("packs/")).count();
+    assert_eq!(left, 0, "with the delta its base goes");
 }

@@ -12,3 +12,4 @@ mod fixtures;
 mod forget;
 mod prune;
 mod roundtrip;
+mod sessions;
