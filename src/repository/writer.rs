@@ -120,14 +120,15 @@ struct Job {
 }
 
 impl Repository {
-    /// Registers a session, then reads gc records, index and snapshots, in this order: the order keeps blobs that a
+    /// Registers a session, then reads gc records, snapshots and index, in this order: the order keeps blobs that a
     /// pruner is about to remove from being taken for known.
     pub fn writer(&self, options: WriterOptions) -> Result<Writer> {
         let session = if options.dry_run { None } else { Some(self.register_session()?) };
         let id = session.as_ref().map_or_else(|| SnapshotId::new(random()), Session::id);
         let gc = self.gc_records()?;
-        self.load_index(&gc)?;
+        // Snapshots before the index: whatever a listed snapshot reaches is then in the index.
         let snapshots = self.snapshots()?;
+        self.load_index(&gc)?;
         let sizes = self.config().chunker.sizes().map_err(|e| Error::damaged(ObjectPath::config(), e))?;
         let chunker = Chunker::new(self.keys().gear(), sizes);
         let in_flight = Arc::new(Mutex::new(HashSet::new()));
@@ -328,9 +329,9 @@ impl Writer {
     /// A new session in place of a fenced one; its view of what is known is read afresh.
     fn renew(&mut self) -> Result<()> {
         let next = self.repository.register_session()?;
+        self.snapshots = self.repository.snapshots()?;
         self.continue_in(next)?;
         self.must_check = true;
-        self.snapshots = self.repository.snapshots()?;
         Ok(())
     }
 
