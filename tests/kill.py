@@ -67,9 +67,10 @@ def main():
     version = 0
     write(version)
     backup = ["backup", f"datoms:{source}", "--label", "kill", "--json"]
-    usual = {"backup": timed(*backup), "forget": 0.05, "prune": 0.3}
+    usual = {"backup": max(timed(*backup), timed(*backup)), "forget": 0.03, "prune": timed("prune") + 0.2}
     hits = collections.Counter()
-    for done in range(args.rounds):
+    while sum(hits.values()) < args.rounds:
+        done = sum(hits.values())
         what = rng.choice(["backup", "backup", "backup", "forget", "prune", "prune"])
         copy = None
         if what == "backup":
@@ -85,7 +86,7 @@ def main():
             command = ["forget", gone]
         else:
             command = ["prune", "--max-unused", rng.choice(["0%", "5%"])]
-        delay = rng.uniform(0, usual[what] * 1.2)
+        delay = rng.uniform(0, usual[what] * 1.5)
         process = subprocess.Popen([*base, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         try:
             out, err = process.communicate(timeout=delay)
@@ -96,6 +97,8 @@ def main():
             killed = True
         if not killed and process.returncode:
             sys.exit(f"seed {args.seed}: {' '.join(command)}: exit {process.returncode}\n{out}\n{err}")
+        # So that about every second one gets to its end, and the kills fall on every phase.
+        usual[what] = min(10, max(0.005, usual[what] * (1.25 if killed else 0.8)))
         hits[f"{what} {'killed' if killed else 'finished'}"] += 1
         if what == "backup":
             for line in out.splitlines():

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use packstone::backend::{SimulatedBackend, StoppedWrite};
+use packstone::format::{Snapshot, Status};
 use packstone::ops::{self, BackupOptions, DatomsSource, PruneOptions, Source};
 use packstone::progress::Silent;
 use packstone::source::datoms::Location;
@@ -94,4 +95,40 @@ async fn back_up_with(
     let source = Source::Datoms(DatomsSource::new(Location::Path(path.to_owned())));
     let options = BackupOptions { partial_every, ..options() };
     ops::backup(repository, source, options, Arc::new(Silent)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_run_continues_from_the_last_partial_snapshot() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("in.edn");
+    write_history(&source, 1, 4, 60_000);
+    let backend = SimulatedBackend::new();
+    let whole = {
+        let other = SimulatedBackend::new();
+        let repository = create_on(Arc::new(other)).await;
+        backup(&repository, &source).await.unwrap().snapshot.statistics
+    };
+    let repository = create_on(Arc::new(backend.clone())).await;
+    // Three partial snapshots are due, at about five writes each; it dies after the second.
+    backend.stop_after_writes(13, StoppedWrite::Dropped);
+    assert!(back_up_with(&repository, &source, Duration::ZERO).await.is_err());
+    backend.heal();
+    let repository = open_on(Arc::new(backend.clone())).await.unwrap();
+    let partial = live(&repository).await.pop().expect("a partial snapshot was left behind");
+    assert_eq!(partial.status, Status::Partial);
+    let report = ops::verify(&repository, partial.id, Arc::new(Silent)).await.unwrap();
+    assert!(report.is_sound() && report.records == partial.roots[0].records, "{report:?}");
+    let again = backup(&repository, &source).await.unwrap();
+    let added = again.snapshot.statistics.bytes_added;
+    let share = partial.roots[0].records as f64 / again.snapshot.roots[0].records as f64;
+    assert!(share > 0.2, "{share}");
+    assert!((added as f64) < whole.bytes_added as f64 * (1.1 - share), "{added} of {} again", whole.bytes_added);
+    assert_restores(&repository, &again, &source).await;
+    let left: Vec<Status> = live(&repository).await.into_iter().map(|snapshot| snapshot.status).collect();
+    assert_eq!(left, [Status::Complete], "the complete snapshot replaces the partial ones");
+}
+
+async fn live(repository: &packstone::repository::Repository) -> Vec<Snapshot> {
+    let repository = repository.clone();
+    tokio::task::spawn_blocking(move || repository.snapshots().unwrap().into_live().unwrap()).await.unwrap()
 }
