@@ -82,3 +82,40 @@ async fn a_dry_run_changes_nothing() {
     assert_eq!((plan.packs_dead, plan.packs_removed), (1, 0));
     assert_eq!(packs_on_disk(&path), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_prune_ever_shrinks_what_a_snapshot_reaches() {
+    for seed in 0..6_u64 {
+        let folder = tempfile::tempdir().unwrap();
+        let repository = create(&folder.path().join("repository")).await;
+        let mut live = Vec::new();
+        let mut state = seed;
+        let mut choose = |below: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % below
+        };
+        for step in 0..24 {
+            match choose(4) {
+                0 if live.len() > 1 => {
+                    let summary = live.swap_remove(choose(live.len() as u64) as usize);
+                    forget(&repository, &summary).await.unwrap();
+                }
+                1 => {
+                    let max_unused_percent = [0.0, 5.0, 40.0][choose(3) as usize];
+                    let options = PruneOptions { max_unused_percent, ..PruneOptions::default() };
+                    ops::prune(&repository, options, Arc::new(Silent)).await.unwrap();
+                    for summary in &live {
+                        let report = ops::verify(&repository, summary.snapshot.id, Arc::new(Silent)).await.unwrap();
+                        let records = summary.snapshot.roots.iter().map(|root| root.records).sum::<u64>();
+                        assert!(report.is_sound() && report.records == records, "seed {seed}, step {step}: {report:?}");
+                    }
+                }
+                _ => {
+                    let source = folder.path().join("in.edn");
+                    write_history(&source, choose(2), 1 + choose(4), 50 + choose(400));
+                    live.push(backup(&repository, &source).await.unwrap());
+                }
+            }
+        }
+    }
+}
