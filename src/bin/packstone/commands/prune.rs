@@ -40,7 +40,7 @@ fn percent(text: &str) -> Result<f64, String> {
     if text == "unlimited" {
         return Ok(100.0);
     }
-    let number = text.strip_suffix('%').and_then(|number| number.parse().ok());
+    let number = text.strip_suffix('%').or((text == "0").then_some(text)).and_then(|number| number.parse().ok());
     number.filter(|n| (0.0..=100.0).contains(n)).ok_or_else(|| format!("`{text}` is neither like 5% nor unlimited"))
 }
 
