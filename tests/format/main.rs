@@ -9,5 +9,6 @@ mod fixture;
 mod frames_and_packs;
 mod hostile;
 mod properties;
+mod records;
 mod slots;
 mod vectors;

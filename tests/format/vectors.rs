@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::fixture::{self, counting};
+use super::records;
 
 /// A chapter: the document its code writes, and what reads the document on disk.
 struct Chapter {
@@ -26,6 +27,8 @@ fn chapters() -> BTreeMap<&'static str, Chapter> {
         ("blob-and-frame.json", Chapter { build: build_frames, decode: decode_frames }),
         ("pack.json", Chapter { build: build_pack, decode: decode_pack }),
         ("index.json", Chapter { build: build_index, decode: decode_index }),
+        ("records.json", Chapter { build: records::build_records, decode: records::decode_records }),
+        ("tree.json", Chapter { build: records::build_tree, decode: records::decode_tree }),
         ("snapshot.json", Chapter { build: build_snapshots, decode: decode_snapshots }),
     ])
 }
