@@ -40,6 +40,25 @@ impl Repository {
     }
 }
 
+impl Repository {
+    /// The same repository with an empty index of its own, which nothing else that uses `self` can change: for what counts
+    /// on the numbering of the index to hold while it works.
+    pub fn with_own_index(&self) -> Result<Self> {
+        let inner = &self.0;
+        let index = RwLock::new(Index::new(inner.cache.clone(), INDEX_MEMORY_BYTES)?);
+        Ok(Self(Arc::new(Inner {
+            store: inner.store.clone(),
+            config: inner.config.clone(),
+            keys: Arc::clone(&inner.keys),
+            keyring: inner.keyring.clone(),
+            slot: inner.slot,
+            tree_keys: inner.tree_keys.clone(),
+            cache: inner.cache.clone(),
+            index,
+        })))
+    }
+}
+
 fn open(store: Store, secret: &Secret, options: &OpenOptions) -> Result<Repository> {
     let path = ObjectPath::config();
     let Some(object) = store.find(&path)? else {

@@ -85,5 +85,6 @@ pub struct PruneReport {
 /// cannot be told from what nothing needs.
 pub async fn prune(repository: &Repository, options: PruneOptions, observer: Arc<dyn Observer>) -> Result<PruneReport> {
     let repository = repository.clone();
-    super::blocking(move || run::run(&repository, &options, &*observer)).await
+    // Marks are numbers of index entries: a backup on the same handle must not renumber them meanwhile.
+    super::blocking(move || run::run(&repository.with_own_index()?, &options, &*observer)).await
 }
