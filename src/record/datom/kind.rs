@@ -21,7 +21,7 @@ impl RecordKind for Datoms {
     }
 
     fn leaf_target_bytes(&self) -> u32 {
-        256 << 10
+        128 << 10
     }
 
     fn encode(&self, rows: &Rows) -> Vec<u8> {
