@@ -396,7 +396,7 @@ fn a_stored_value_is_a_reference() {
     let key = key(&Datom { e: 1, a: Attribute::Id(1), v, t: 1, added: true });
     let mut ids = Vec::new();
     Datoms.references(&key, &[], &mut ids).unwrap();
-    assert_eq!(ids, [packstone::record::Reference { id, listed: true }]);
+    assert_eq!(ids, [packstone::record::Reference::List(id)]);
 }
 
 #[test]

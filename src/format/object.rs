@@ -12,7 +12,7 @@ pub(in crate::format) const MAGIC: [u8; 4] = *b"PSTN";
 /// Version of the envelope and of all public layouts.
 pub(in crate::format) const VERSION: u8 = 1;
 /// Version of the postcard bodies inside.
-const BODY_VERSION: u8 = 1;
+const BODY_VERSION: u8 = 2;
 /// Magic, kind, version, epoch.
 const HEAD_LEN: usize = 10;
 /// Plaintexts are at least this long, so that all control objects look alike.

@@ -119,6 +119,8 @@ pub struct Statistics {
     pub duration_ms: u64,
     /// Duplicate records met and not kept.
     pub duplicates: u64,
+    /// What else the kind of source counts, e.g. ("files_new", 3), sorted by name.
+    pub figures: Vec<(String, u64)>,
 }
 
 /// What the object at `snapshots/<id>` is.

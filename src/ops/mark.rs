@@ -23,18 +23,22 @@ pub(super) fn walk_snapshot(reader: &Reader, snapshot: &Snapshot, reached: &mut 
 
 /// Walks everything that a tree reaches.
 pub(super) fn walk_root(reader: &Reader, named: &NamedRoot, reached: &mut dyn Reached) -> Result<()> {
-    let Some(top) = named.id else { return Ok(()) };
-    let kind = record::kind(named.kind).map_err(|e| unknown(named, e))?;
+    walk_tree(reader, &root(named), &format!("tree {}", named.name), reached)
+}
+
+fn walk_tree(reader: &Reader, root: &Root, name: &str, reached: &mut dyn Reached) -> Result<()> {
+    let Some(top) = root.id else { return Ok(()) };
+    let kind = record::kind(root.kind).map_err(|e| Error::damaged(name, e))?;
     let parameters = reader.repository().tree_parameters(kind);
     let mut references = Vec::new();
-    let result = tree::walk_nodes(reader, &parameters, &root(named), &mut |visit| match visit {
+    let result = tree::walk_nodes(reader, &parameters, root, &mut |visit| match visit {
         Visit::Named { claim, .. } => Ok(if reached.blob(claim.id)? { Next::Descend } else { Next::Skip }),
         Visit::Read { node, .. } => {
             if node.level == 0 {
                 references.clear();
-                collect(node, kind, &mut references).map_err(|e| unknown(named, e))?;
+                collect(node, kind, &mut references).map_err(|e| Error::damaged(name, e))?;
                 for reference in &references {
-                    walk_reference(reader, *reference, reached)?;
+                    walk_reference(reader, reference, reached)?;
                 }
             }
             Ok(Next::Descend)
@@ -91,18 +95,19 @@ pub(super) fn root(named: &NamedRoot) -> Root {
     }
 }
 
-fn walk_reference(reader: &Reader, reference: Reference, reached: &mut dyn Reached) -> Result<()> {
-    if !reached.blob(reference.id)? || !reference.listed {
-        return Ok(());
-    }
-    match list(reader, reference.id) {
-        Ok(ids) => {
-            for id in ids {
-                reached.blob(id)?;
+fn walk_reference(reader: &Reader, reference: &Reference, reached: &mut dyn Reached) -> Result<()> {
+    match reference {
+        Reference::Chunk(id) => reached.blob(*id).map(drop),
+        Reference::List(id) => {
+            if !reached.blob(*id)? {
+                return Ok(());
             }
-            Ok(())
+            match list(reader, *id) {
+                Ok(ids) => ids.into_iter().try_for_each(|id| reached.blob(id).map(drop)),
+                Err(error) => reached.unreadable(*id, error),
+            }
         }
-        Err(error) => reached.unreadable(reference.id, error),
+        Reference::Tree(tree) => walk_tree(reader, &Root::from(tree.clone()), &format!("tree {}", tree.id), reached),
     }
 }
 
@@ -118,8 +123,4 @@ pub(super) fn list(reader: &Reader, id: BlobId) -> Result<Vec<BlobId>> {
 
 fn collect(node: &Node, kind: &dyn record::RecordKind, references: &mut Vec<Reference>) -> Result<(), DecodeError> {
     node.rows.iter().try_for_each(|(key, value)| kind.references(key, value, references))
-}
-
-fn unknown(named: &NamedRoot, why: DecodeError) -> Error {
-    Error::damaged(format!("tree {}", named.name), why)
 }

@@ -11,7 +11,7 @@ use crate::format::{NamedRoot, Snapshot};
 use crate::id::{BlobId, SnapshotId};
 use crate::progress::{Event, Observer};
 use crate::record::datom::{Datoms, Digest};
-use crate::record::{self, RecordKind, Reference};
+use crate::record::{self, RecordKind, Reference, Subtree};
 use crate::repository::{Reader, Repository};
 use crate::tree::{self, Next, Node, Visit};
 
@@ -219,7 +219,7 @@ impl Proof<'_> {
                 continue;
             }
             for reference in &references {
-                counted.partly |= !self.reference(*reference)?;
+                counted.partly |= !self.reference(reference)?;
             }
             if wants_digest && !counted.partly {
                 match values::hash(&self.reader, key) {
@@ -227,8 +227,8 @@ impl Proof<'_> {
                     Err(error) if error.kind() == ErrorKind::Damaged => {
                         counted.partly = true;
                         match references.first() {
-                            Some(reference) => self.damaged(reference.id, error)?,
-                            None => lock(&self.report).mismatches.push(error.to_string()),
+                            Some(Reference::Chunk(id) | Reference::List(id)) => self.damaged(*id, error)?,
+                            _ => lock(&self.report).mismatches.push(error.to_string()),
                         }
                     }
                     Err(error) => return Err(error),
@@ -242,22 +242,62 @@ impl Proof<'_> {
     }
 
     /// Reads what a record refers to, unless that was done before; whether it could be read.
-    fn reference(&self, reference: Reference) -> Result<bool> {
-        let mut sound = self.chunk(reference.id)?;
-        if reference.listed && sound {
-            match mark::list(&self.reader, reference.id) {
-                Ok(ids) => {
-                    for id in ids {
-                        sound &= self.chunk(id)?;
-                    }
+    fn reference(&self, reference: &Reference) -> Result<bool> {
+        match reference {
+            Reference::Chunk(id) => self.chunk(*id),
+            Reference::List(id) => {
+                if !self.chunk(*id)? {
+                    return Ok(false);
                 }
-                Err(error) => {
-                    sound = false;
-                    self.damaged(reference.id, error)?;
+                match mark::list(&self.reader, *id) {
+                    Ok(ids) => ids.into_iter().try_fold(true, |sound, id| Ok(self.chunk(id)? && sound)),
+                    Err(error) => self.damaged(*id, error).map(|()| false),
                 }
             }
+            Reference::Tree(tree) => self.subtree(tree),
         }
-        Ok(sound)
+    }
+
+    /// Reads a tree that a record refers to, and what its records refer to.
+    fn subtree(&self, tree: &Subtree) -> Result<bool> {
+        let kind = match record::kind(tree.kind) {
+            Ok(kind) => kind,
+            Err(why) => return self.damaged(tree.id, Error::damaged(format!("node {}", tree.id), why)).map(|()| false),
+        };
+        let parameters = self.reader.repository().tree_parameters(kind);
+        let mut sound = true;
+        let mut references = Vec::new();
+        let walked = tree::walk_nodes(&self.reader, &parameters, &tree.clone().into(), &mut |visit| match visit {
+            Visit::Named { .. } => Ok(Next::Descend),
+            Visit::Read { id, node } => {
+                if self.is_new(id) {
+                    let mut report = lock(&self.report);
+                    report.nodes += 1;
+                    report.bytes += node.rows.size_bytes() as u64;
+                }
+                if node.level == 0 {
+                    references.clear();
+                    for (key, value) in node.rows.iter() {
+                        kind.references(key, value, &mut references)
+                            .map_err(|why| Error::damaged(format!("node {id}"), why))?;
+                    }
+                    for reference in &references {
+                        sound &= self.reference(reference)?;
+                    }
+                }
+                Ok(Next::Descend)
+            }
+            Visit::Unreadable { claim, error, .. } => {
+                sound = false;
+                self.damaged(claim.id, error)?;
+                Ok(Next::Skip)
+            }
+        });
+        match walked {
+            Err(error) if error.kind() == ErrorKind::Damaged => self.damaged(tree.id, error).map(|()| false),
+            Err(error) => Err(error),
+            Ok(()) => Ok(sound),
+        }
     }
 
     fn chunk(&self, id: BlobId) -> Result<bool> {

@@ -5,9 +5,13 @@
 
 mod cursor;
 pub mod datom;
+pub mod entry;
+mod extent;
 mod item;
 mod rows;
 
+pub use entry::Entries;
+pub use extent::{Extent, Extents};
 pub use item::Items;
 pub use rows::Rows;
 
@@ -44,13 +48,32 @@ pub trait RecordKind: Send + Sync {
     fn references(&self, key: &[u8], value: &[u8], references: &mut Vec<Reference>) -> Result<(), DecodeError>;
 }
 
-/// A blob outside the tree that a row refers to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reference {
-    /// The blob.
+/// Something outside the tree that a row refers to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reference {
+    /// A chunk.
+    Chunk(BlobId),
+    /// A chunk that lists the ids of the chunks that hold the content.
+    List(BlobId),
+    /// Another tree.
+    Tree(Subtree),
+}
+
+/// The top of a tree that a row refers to, never an empty one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subtree {
+    /// The record kind.
+    pub kind: u8,
+    /// Id of the top node.
     pub id: BlobId,
-    /// Whether it only lists the ids of the chunks that hold the content.
-    pub listed: bool,
+    /// Level of the top node.
+    pub level: u8,
+    /// Records in the tree.
+    pub records: u64,
+    /// Bytes of rows.
+    pub row_bytes: u64,
+    /// The record kind's summary of all records.
+    pub summary: Vec<u8>,
 }
 
 /// The kind with this number.
@@ -58,6 +81,8 @@ pub fn kind(code: u8) -> Result<&'static dyn RecordKind, DecodeError> {
     match code {
         1 => Ok(&datom::Datoms),
         2 => Ok(&Items),
+        3 => Ok(&Entries),
+        4 => Ok(&Extents),
         _ => Err(DecodeError::Invalid("record kind")),
     }
 }

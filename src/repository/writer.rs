@@ -236,8 +236,16 @@ impl Writer {
     /// Stores a chunk unless it is known, and returns its id.
     pub fn write_chunk(&mut self, content: Bytes) -> Result<BlobId> {
         let id = self.repository.keys().blob_id_chunk(&content);
+        self.write_hashed_chunk(id, content, None)?;
+        Ok(id)
+    }
+
+    /// Stores a chunk unless it is known. `id` must be its id, made elsewhere; `like` a chunk that it probably resembles,
+    /// such as the one at the same place of the same file in the parent snapshot.
+    pub(crate) fn write_hashed_chunk(&mut self, id: BlobId, content: Bytes, like: Option<BlobId>) -> Result<()> {
+        let _ = like;
         if self.is_known(&id) {
-            return Ok(id);
+            return Ok(());
         }
         self.count(id, content.len());
         let length = content.len();
@@ -247,7 +255,7 @@ impl Writer {
             let batch = self.chunks.take();
             self.submit(BlobKind::Chunk, batch)?;
         }
-        Ok(id)
+        Ok(())
     }
 
     /// Makes everything written so far durable and indexed.

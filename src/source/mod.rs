@@ -1,3 +1,4 @@
 //! What is read, one folder per kind of source.
 
 pub mod datoms;
+pub mod files;

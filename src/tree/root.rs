@@ -6,7 +6,7 @@ use super::child::Claim;
 use super::{Child, Node};
 use crate::error::{DecodeError, Error};
 use crate::id::BlobId;
-use crate::record::RecordKind;
+use crate::record::{RecordKind, Subtree};
 
 /// Target size of inner nodes, in bytes of rows: small, so that an append rewrites little.
 const INNER_TARGET_BYTES: u32 = 6 << 10;
@@ -84,6 +84,13 @@ impl Root {
         };
         let child = Child { id, records: self.records, row_bytes: self.row_bytes, summary: self.summary.clone() };
         Ok(Some(Claim { level: self.level, child, separator: None }))
+    }
+}
+
+impl From<Subtree> for Root {
+    fn from(tree: Subtree) -> Self {
+        let Subtree { kind, id, level, records, row_bytes, summary } = tree;
+        Self { kind, id: Some(id), level, records, row_bytes, summary }
     }
 }
 

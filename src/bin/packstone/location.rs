@@ -17,6 +17,14 @@ enum Place {
     Standard,
 }
 
+/// Whether a source or target is a plain path, which means files; `./kind:name` is one too.
+pub fn is_path(text: &str) -> bool {
+    match text.split_once(':') {
+        Some((kind, _)) => kind != "datoms" && !PLANNED.contains(&kind),
+        None => true,
+    }
+}
+
 /// Where a backup reads datoms.
 pub fn source(text: &str) -> Result<source::Location> {
     Ok(match place(text)? {

@@ -163,6 +163,7 @@ fn summary(source: &DatomsSource, reading: Reading, trees: Trees) -> Stored {
         records_removed: trees.removed,
         records_unmodified: trees.log.records - trees.added.min(trees.log.records),
         duplicates: trees.duplicates,
+        figures: Vec::new(),
         roots: vec![trees.log, trees.exceptions],
     }
 }

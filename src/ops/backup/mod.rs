@@ -1,6 +1,7 @@
 //! Backing up: a source into a snapshot.
 
 mod datoms;
+pub(super) mod files;
 mod log;
 mod run;
 
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use datoms::DatomsSource;
+pub use files::FilesSource;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{RetentionClass, Snapshot};
@@ -25,6 +27,8 @@ const ATTEMPTS: usize = 3;
 pub enum Source {
     /// Datoms of a database.
     Datoms(DatomsSource),
+    /// Directory trees.
+    Files(FilesSource),
 }
 
 /// The snapshot to compare with.
@@ -133,12 +137,14 @@ impl Source {
     pub fn location(&self) -> String {
         match self {
             Self::Datoms(source) => source.location(),
+            Self::Files(source) => source.location(),
         }
     }
 
     fn can_be_read_again(&self) -> bool {
         match self {
             Self::Datoms(source) => source.can_be_read_again(),
+            Self::Files(_) => true,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{BackupOptions, BackupSummary, Parent, Source, datoms};
+use super::{BackupOptions, BackupSummary, Parent, Source, datoms, files};
 use crate::backend::Requests;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{NamedRoot, ObjectPath, Outcome, Snapshot, SourceDescription, Statistics, Status};
@@ -39,6 +39,7 @@ pub(super) struct Stored {
     pub(super) records_removed: u64,
     pub(super) records_unmodified: u64,
     pub(super) duplicates: u64,
+    pub(super) figures: Vec<(String, u64)>,
 }
 
 pub(super) fn run(
@@ -71,6 +72,7 @@ pub(super) fn run(
     run.draft.previous = run.previous_hash()?;
     let stored = match source {
         Source::Datoms(source) => datoms::store(&mut run, source)?,
+        Source::Files(source) => files::store(&mut run, source)?,
     };
     run.finish(stored, &requests_before)
 }
@@ -118,6 +120,7 @@ impl Run<'_> {
         statistics.records_unmodified = stored.records_unmodified;
         statistics.bytes_read = stored.bytes_read;
         statistics.duplicates = stored.duplicates;
+        statistics.figures = stored.figures;
         statistics.requests = requests_since(self.writer.repository().store().requests(), requests_before);
         let mut snapshot = self.draft.clone();
         snapshot.roots = stored.roots;

@@ -354,7 +354,7 @@ pub(super) fn stored_reference(value: &[u8]) -> Result<Option<Reference>, Decode
     cursor.take(1)?;
     let reference = take_stored(&mut cursor)?;
     cursor.finish()?;
-    Ok(Some(Reference { id: reference.id, listed: reference.listed }))
+    Ok(Some(if reference.listed { Reference::List(reference.id) } else { Reference::Chunk(reference.id) }))
 }
 
 fn take_bool(cursor: &mut Cursor<'_>) -> Result<bool, DecodeError> {

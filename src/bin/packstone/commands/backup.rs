@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use packstone::ErrorKind;
 use packstone::format::RetentionClass;
-use packstone::ops::{self, BackupOptions, BackupSummary, DatomsSource, Parent, Source};
+use packstone::ops::{self, BackupOptions, BackupSummary, DatomsSource, FilesSource, Parent, Source};
 use packstone::repository::Repository;
 use packstone::source::datoms::{self as source, Location, OnError, View};
 use serde_json::json;
@@ -126,14 +126,22 @@ fn compression_level(text: &str) -> Result<i32, String> {
 }
 
 pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
-    let sources = arguments.sources.iter().map(|text| arguments.source(text)).collect::<Result<Vec<_>>>()?;
-    if sources.len() > 1 && arguments.label.is_some() {
+    let (paths, others): (Vec<_>, Vec<_>) = arguments.sources.iter().partition(|text| location::is_path(text));
+    let datoms = others.into_iter().map(|text| arguments.source(text)).collect::<Result<Vec<_>>>()?;
+    let mut sources = Vec::new();
+    if !paths.is_empty() {
+        let absolute =
+            |text: &String| std::path::absolute(text).map_err(|e| Failure::usage(text, format!("not a path: {e}")));
+        sources.push(Source::Files(FilesSource::new(paths.into_iter().map(absolute).collect::<Result<_>>()?)));
+    }
+    if sources.len() + datoms.len() > 1 && arguments.label.is_some() {
         return Err(Failure::usage("--label", "names one backup job, but there are several sources"));
     }
-    let streams = sources.iter().filter(|source| source.location == Location::Stdin).count();
+    let streams = datoms.iter().filter(|source| source.location == Location::Stdin).count();
     if streams > 1 || streams == 1 && arguments.current_view.as_deref() == Some("datoms:-") {
         return Err(Failure::usage("datoms:-", "standard input can be read only once"));
     }
+    sources.extend(datoms.into_iter().map(Source::Datoms));
     let repository = context.open()?;
     let options = arguments.options(context, &repository)?;
     let (mut worst, mut saved) = (Code::Ok, false);
@@ -155,10 +163,10 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
     Ok(if saved && worst != Code::Ok { Code::Incomplete } else { worst })
 }
 
-fn one(context: &Context, repository: &Repository, source: DatomsSource, options: BackupOptions) -> Result<Code> {
+fn one(context: &Context, repository: &Repository, source: Source, options: BackupOptions) -> Result<Code> {
     let dry_run = options.dry_run;
     let progress = context.progress(Status::Lines);
-    let result = context.wait(ops::backup(repository, Source::Datoms(source), options, progress.clone()));
+    let result = context.wait(ops::backup(repository, source, options, progress.clone()));
     progress.finish();
     let summary = result?;
     print(context, &summary, dry_run)?;
