@@ -1,22 +1,33 @@
 //! Directory trees into the tree `files`.
+//!
+//! One thread merges the walk with the rows of the parent snapshot and pushes every row in order; what has changed is read by
+//! others, ahead of it ([`read`]), in a queue bounded in bytes ([`store`]).
 
-use std::fs::File;
-use std::io::Read;
+mod chunks;
+mod entry;
+mod extents;
+mod figures;
+mod like;
+mod links;
+mod parents;
+mod read;
+mod same;
+mod store;
+mod stream;
+
 use std::path::PathBuf;
 
-use bytes::Bytes;
-
 use super::run::{Run, Stored, named};
-use crate::error::{Error, Result};
-use crate::format::SourceDescription;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::{Snapshot, SourceDescription};
+use crate::ops::mark;
 use crate::progress::Event;
-use crate::record::entry::{
-    Body, Content, Entry, INLINE_CONTENT_MAX, INLINE_EXTENTS_MAX, INLINE_XATTR_MAX, Link, Owner, Xattr, XattrValue,
-};
-use crate::record::{Entries, Extent, Extents, Subtree};
-use crate::repository::Writer;
-use crate::source::files::{self as source, Found, Kind, Metadata, Step, Walk};
-use crate::tree::{Builder, Pushed};
+use crate::record::entry::Time;
+use crate::repository::machine;
+use crate::source::files as source;
+
+pub use stream::{StreamInput, StreamSource};
+pub(super) use stream::store as store_stream;
 
 /// Name of the root.
 pub(in crate::ops) const FILES: &str = "files";
@@ -37,117 +48,101 @@ impl FilesSource {
     }
 
     pub(super) fn location(&self) -> String {
-        let paths: Vec<_> = self.paths.iter().map(|path| path.display().to_string()).collect();
+        let mut paths: Vec<_> = self.paths.iter().map(|path| path.display().to_string()).collect();
+        paths.sort();
+        paths.dedup();
         paths.join(", ")
     }
+
+    pub(super) fn descriptions(&self) -> Vec<SourceDescription> {
+        let options = options(&self.options);
+        let describe = |path: &PathBuf| SourceDescription {
+            location: path.display().to_string(),
+            options: options.clone(),
+            consistency_point: String::new(),
+            atomic: false,
+        };
+        self.paths.iter().map(describe).collect()
+    }
+
+    /// Refuses a backup of nothing.
+    fn require_some(&self) -> Result<()> {
+        let missing = |path: &PathBuf| {
+            path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+        };
+        match self.paths.iter().all(missing) {
+            true => Err(Error::new(ErrorKind::NotFound, self.location(), "no such file or directory")),
+            false => Ok(()),
+        }
+    }
+}
+
+/// The options that change what is read, for people.
+fn options(options: &source::Options) -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    let mut add = |name: &str, value: String| all.push((name.to_owned(), value));
+    options.excludes.iter().for_each(|pattern| add("exclude", pattern.clone()));
+    options.iexcludes.iter().for_each(|pattern| add("iexclude", pattern.clone()));
+    options.exclude_files.iter().for_each(|path| add("exclude-file", path.display().to_string()));
+    options.exclude_if_present.iter().for_each(|name| add("exclude-if-present", name.clone()));
+    options.exclude_larger_than.iter().for_each(|bytes| add("exclude-larger-than", bytes.to_string()));
+    for (name, set) in [
+        ("exclude-caches", options.exclude_caches),
+        ("one-file-system", options.one_file_system),
+        ("with-atime", options.with_atime),
+        ("ignore-ctime", options.ignore_ctime),
+        ("ignore-inode", options.ignore_inode),
+    ] {
+        if set {
+            add(name, "true".to_owned());
+        }
+    }
+    all
 }
 
 pub(super) fn store(run: &mut Run<'_>, source: &FilesSource) -> Result<Stored> {
+    source.require_some()?;
     run.observer.event(Event::Stage { name: "backing up files", total: None });
-    let parameters = run.writer.repository().tree_parameters(&Entries);
-    let mut builder = Builder::new(&parameters);
-    let (mut skipped, mut bytes_read) = (Vec::new(), 0);
-    for step in Walk::new(&source.paths, &source.options)? {
-        let found = match step {
-            Step::Found(found) => found,
-            Step::Problem { path, error } => {
-                skipped.push((path.display().to_string(), error.to_string()));
-                continue;
-            }
-        };
-        let entry = entry(&mut run.writer, &found)?;
-        bytes_read += entry.size();
-        let _: Pushed = builder.push(&mut run.writer, &found.key, &entry.encode())?;
-    }
-    let root = builder.finish(&mut run.writer)?;
-    let sources = source.paths.iter().map(|path| SourceDescription {
-        location: path.display().to_string(),
-        options: Vec::new(),
-        consistency_point: String::new(),
-        atomic: false,
-    });
+    run.resume_from(machine::now_ms().to_be_bytes().to_vec());
+    let (complete, partial) = (usable(run, run.parent.clone())?, usable(run, run.interrupted.clone())?);
+    let done = store::store(run, source, (complete.as_ref(), partial.as_ref()))?;
+    let (records_new, records_unmodified) = done.figures.records();
     Ok(Stored {
-        sources: sources.collect(),
+        roots: vec![named(FILES, done.root, Vec::new())],
+        sources: source.descriptions(),
         properties: Vec::new(),
-        skipped_count: skipped.len() as u64,
-        skipped,
+        skipped: done.skipped,
+        skipped_count: done.skipped_count,
         notes: Vec::new(),
-        bytes_read,
-        records_new: root.records,
-        records_removed: 0,
-        records_unmodified: 0,
+        bytes_read: done.figures.bytes_read,
+        records_new,
+        records_removed: done.removed,
+        records_unmodified,
         duplicates: 0,
-        figures: Vec::new(),
-        roots: vec![named(FILES, root, Vec::new())],
+        figures: done.figures.list(),
     })
 }
 
-fn entry(writer: &mut Writer, found: &Found) -> Result<Entry> {
-    let io = |e| Error::io(found.path.display(), e);
-    let metadata = Metadata::read(found).map_err(io)?;
-    let stat = &found.stat;
-    let body = match stat.kind {
-        Kind::File => {
-            let mut file = File::open(&found.path).map_err(io)?;
-            let mut bytes = Vec::new();
-            file.read_to_end(&mut bytes).map_err(io)?;
-            Body::File { size: bytes.len() as u64, content: content(writer, &bytes)? }
+/// A parent whose rows may be taken over unread: everything it reaches is known.
+fn usable(run: &mut Run<'_>, parent: Option<Snapshot>) -> Result<Option<Snapshot>> {
+    let Some(parent) = parent else { return Ok(None) };
+    if parent.gc_checked == run.writer.gc_checked() {
+        return Ok(Some(parent));
+    }
+    // None of it may be in a pack condemned since.
+    match mark::require_known(&mut run.writer, &parent.roots) {
+        Ok(()) => Ok(Some(parent)),
+        Err(error) if matches!(error.kind(), ErrorKind::Busy | ErrorKind::Damaged) => {
+            run.observer.event(Event::Note(&parents::unreadable(&error)));
+            Ok(None)
         }
-        Kind::Directory => Body::Directory,
-        Kind::Symlink => Body::Symlink { target: metadata.target },
-        Kind::Fifo => Body::Fifo,
-        Kind::Socket => Body::Socket,
-        Kind::CharacterDevice(device) => Body::CharacterDevice { device },
-        Kind::BlockDevice(device) => Body::BlockDevice { device },
-    };
-    let mut xattrs = Vec::new();
-    for (name, value) in metadata.xattrs {
-        let value = match value.len() {
-            0..=INLINE_XATTR_MAX => XattrValue::Inline(value),
-            _ => XattrValue::Chunk(writer.write_chunk(Bytes::from(value))?),
-        };
-        xattrs.push(Xattr { name, value });
+        Err(error) => Err(error),
     }
-    let link =
-        (stat.links > 1 && stat.kind != Kind::Directory).then_some(Link { device: stat.device, count: stat.links });
-    Ok(Entry {
-        body,
-        mode: stat.mode,
-        owner: Owner { uid: stat.uid, gid: stat.gid, ..Owner::default() },
-        mtime: stat.mtime,
-        ctime: stat.ctime,
-        atime: None,
-        inode: stat.inode,
-        link,
-        xattrs,
-    })
 }
 
-fn content(writer: &mut Writer, bytes: &[u8]) -> Result<Content> {
-    if bytes.len() <= INLINE_CONTENT_MAX {
-        return Ok(Content::Inline(bytes.to_vec()));
-    }
-    let (mut extents, mut rest) = (Vec::new(), bytes);
-    let mut offset = 0;
-    while let Some(length) = writer.chunker().cut(rest, true) {
-        let (chunk, tail) = rest.split_at(length);
-        let id = writer.write_chunk(Bytes::copy_from_slice(chunk))?;
-        let length = u32::try_from(length).expect("chunks are limited to far less than 4 GiB");
-        extents.push(Extent { offset, length, id });
-        offset += u64::from(length);
-        rest = tail;
-    }
-    if extents.len() <= INLINE_EXTENTS_MAX {
-        return Ok(Content::Extents(extents));
-    }
-    let parameters = writer.repository().tree_parameters(&Extents);
-    let mut builder = Builder::new(&parameters);
-    for extent in &extents {
-        let _: Pushed = builder.push(writer, &extent.key(), &extent.value())?;
-    }
-    let root = builder.finish(writer)?;
-    let id = root.id.expect("a tree with records has a top node");
-    let (kind, level, records, row_bytes, summary) =
-        (root.kind, root.level, root.records, root.row_bytes, root.summary);
-    Ok(Content::Tree(Subtree { kind, id, level, records, row_bytes, summary }))
+/// When the backup that made a snapshot began to read files, by the clock of its machine.
+fn began(snapshot: &Snapshot) -> Time {
+    let ms = snapshot.cursor.as_slice().try_into().map_or(snapshot.time_ms, i64::from_be_bytes);
+    let nanos = u32::try_from(ms.rem_euclid(1000)).expect("a remainder of 1000 is below it") * 1_000_000;
+    Time { seconds: ms.div_euclid(1000), nanos }
 }
