@@ -54,6 +54,7 @@ pub(super) fn run(
         compression_level: options.compression_level,
         class: options.class,
         dry_run: options.dry_run,
+        ..WriterOptions::default()
     })?;
     let draft = draft(&writer, source, options);
     let parent = find_parent(&writer, options, &draft)?;
