@@ -91,7 +91,7 @@ pub struct Writer {
     must_check: bool,
     snapshots: SnapshotList,
     shared: Arc<Shared>,
-    chunker: Chunker,
+    chunker: Arc<Chunker>,
     chunks: Batch,
     leaves: Batch,
     inners: Batch,
@@ -144,7 +144,7 @@ impl Repository {
         let snapshots = self.snapshots()?;
         self.load_index(&gc)?;
         let sizes = self.config().chunker.sizes().map_err(|e| Error::damaged(ObjectPath::config(), e))?;
-        let chunker = Chunker::new(self.keys().gear(), sizes);
+        let chunker = Arc::new(Chunker::new(self.keys().gear(), sizes));
         let in_flight = Arc::new(Mutex::new(HashSet::new()));
         let packer = Packer::new(self.clone(), Arc::clone(&in_flight), options.class);
         let shared = Arc::new(Shared {
@@ -235,7 +235,7 @@ impl Writer {
     }
 
     /// Cuts content as this repository wants it cut.
-    pub fn chunker(&self) -> &Chunker {
+    pub fn chunker(&self) -> &Arc<Chunker> {
         &self.chunker
     }
 

@@ -98,6 +98,14 @@ impl<'a> Head<'a> {
         self.kind == Kind::Directory
     }
 
+    /// Number of a device; `None` for everything else.
+    pub fn device(&self) -> Option<DeviceNumber> {
+        match self.rest() {
+            Ok(RestView::CharacterDevice(device) | RestView::BlockDevice(device)) => Some(device),
+            _ => None,
+        }
+    }
+
     /// Whether there are extended attributes.
     pub fn has_xattrs(&self) -> bool {
         self.xattrs != [0]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::chunker::Chunker;
+use crate::chunker::{Chunker, PageRuns, STRUCTURE_HEAD_BYTES, structure};
 use crate::crypto::Keys;
 use crate::id::BlobId;
 use crate::record::Extent;
@@ -18,17 +18,18 @@ const SHARED_MIN_BYTES: usize = 512 << 10;
 /// How content is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cutting {
-    /// By itself.
+    /// By its own bytes.
     Content,
+    /// Where its pages are.
+    Pages(PageRuns),
 }
 
-/// How a file that begins like this is cut.
-pub(super) fn cutting(_head: &[u8]) -> Cutting {
-    Cutting::Content
+impl Cutting {
+    /// Of a file that begins like this; of `head` the first [`STRUCTURE_HEAD_BYTES`] count.
+    pub(super) fn of(head: &[u8], size: u64) -> Self {
+        structure(&head[..head.len().min(STRUCTURE_HEAD_BYTES)], size).map_or(Self::Content, Self::Pages)
+    }
 }
-
-/// Bytes that suffice for [`cutting`].
-pub(super) const HEAD_LEN: usize = 4096;
 
 /// A chunk at its place in a file.
 #[derive(Debug)]
@@ -78,7 +79,7 @@ pub(super) struct Cutter {
 impl Cutter {
     /// The pieces of content that is in memory.
     pub(super) fn whole(&self, content: &Bytes) -> Vec<Piece> {
-        let cutting = cutting(&content[..content.len().min(HEAD_LEN)]);
+        let cutting = Cutting::of(content, content.len() as u64);
         let (mut pieces, mut start) = (Vec::with_capacity(1), 0);
         while let Some(len) = self.cut(cutting, start as u64, &content[start..], true) {
             let bytes = content.slice(start..start + len);
@@ -89,9 +90,10 @@ impl Cutter {
     }
 
     /// Hands out the pieces of a range as they are read; returns where the content ended, if before the end of the range.
+    /// Without `cutting` it is the range that tells how it is to be cut.
     pub(super) fn range(
         &self,
-        cutting: Cutting,
+        mut cutting: Option<Cutting>,
         range: Range<u64>,
         read: ReadAt<'_>,
         take: &mut dyn FnMut(Piece) -> Result<(), Stop>,
@@ -109,6 +111,7 @@ impl Cutter {
             ended = count < wanted_len || left <= usual;
             buffer.truncate(rest.len() + count);
             rest = Bytes::from(buffer);
+            let cutting = *cutting.get_or_insert_with(|| Cutting::of(&rest, 0));
             while let Some(len) = self.cut(cutting, offset, &rest, ended) {
                 let bytes = rest.split_to(len);
                 let id = self.keys.blob_id_chunk(&bytes);
@@ -121,9 +124,19 @@ impl Cutter {
     }
 
     /// Length of the first chunk of `content`, which stands at `offset`; `None` where more must be read, or nothing is left.
-    fn cut(&self, cutting: Cutting, _offset: u64, content: &[u8], ended: bool) -> Option<usize> {
+    fn cut(&self, cutting: Cutting, offset: u64, content: &[u8], ended: bool) -> Option<usize> {
         match cutting {
             Cutting::Content => self.chunker.cut(content, ended),
+            Cutting::Pages(runs) => {
+                // After a hole the first run may be shorter, so that all end where they would without it.
+                let run_bytes = runs.run_bytes();
+                let past = usize::try_from(offset % run_bytes as u64).expect("a remainder of a usize is one");
+                match content.len().min(run_bytes - past) {
+                    0 => None,
+                    len if len < run_bytes - past && !ended => None,
+                    len => Some(len),
+                }
+            }
         }
     }
 }

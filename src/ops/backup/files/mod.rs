@@ -103,7 +103,7 @@ fn options(options: &source::Options) -> Vec<(String, String)> {
 pub(super) fn store(run: &mut Run<'_>, source: &FilesSource) -> Result<Stored> {
     source.require_some()?;
     run.observer.event(Event::Stage { name: "backing up files", total: None });
-    run.resume_from(machine::now_ms().to_be_bytes().to_vec());
+    run.keep_cursor(machine::now_ms().to_be_bytes().to_vec());
     let (complete, partial) = (usable(run, run.parent.clone())?, usable(run, run.interrupted.clone())?);
     let done = store::store(run, source, (complete.as_ref(), partial.as_ref()))?;
     let (records_new, records_unmodified) = done.figures.records();

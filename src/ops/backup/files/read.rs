@@ -8,7 +8,8 @@ use std::thread;
 
 use bytes::Bytes;
 
-use super::chunks::{Cutter, HEAD_LEN, Piece, Stop, cutting};
+use super::chunks::{Cutter, Cutting, Piece, Stop};
+use crate::chunker::STRUCTURE_HEAD_BYTES;
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::entry::INLINE_CONTENT_MAX;
 use crate::source::files::{Found, Kind, Metadata, Reading, Stat};
@@ -65,6 +66,7 @@ pub(super) type Answers = Vec<io::Result<Read>>;
 /// They end when this and all that they answer to are dropped.
 pub(super) struct Pool {
     jobs: Sender<Job>,
+    reader: FileReader,
 }
 
 struct Job {
@@ -77,8 +79,9 @@ impl Pool {
         let (jobs, queue) = channel::<Job>();
         let queue = Arc::new(Mutex::new(queue));
         let waiting = WAITING_BYTES / threads / cutter.chunker.sizes().max_bytes;
+        let reader = FileReader { cutter: cutter.clone(), waiting: waiting.clamp(1, 8) };
         for _ in 0..threads.get() {
-            let (queue, reader) = (Arc::clone(&queue), FileReader { cutter: cutter.clone(), waiting: waiting.clamp(1, 8) });
+            let (queue, reader) = (Arc::clone(&queue), reader.clone());
             thread::spawn(move || {
                 loop {
                     let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
@@ -87,7 +90,7 @@ impl Pool {
                 }
             });
         }
-        Self { jobs }
+        Self { jobs, reader }
     }
 
     /// Hands over a batch. Answers must be received in the order of batches, each with its streams.
@@ -96,6 +99,14 @@ impl Pool {
         self.jobs.send(Job { tasks, answers }).map_err(|_| ended())?;
         Ok(receiver)
     }
+
+    /// Has a path read out of turn, which those in turn cannot hold up.
+    pub(super) fn read_now(&self, task: Task) -> Receiver<Answers> {
+        let (answers, receiver) = sync_channel(1);
+        let reader = self.reader.clone();
+        thread::spawn(move || reader.work(Job { tasks: vec![task], answers }));
+        receiver
+    }
 }
 
 /// The error that a reading thread is no more; it has panicked.
@@ -103,6 +114,7 @@ pub(super) fn ended() -> Error {
     Error::new(ErrorKind::Failed, "", "the reading threads have ended")
 }
 
+#[derive(Clone)]
 struct FileReader {
     cutter: Cutter,
     /// Pieces of a large file that may wait.
@@ -202,9 +214,9 @@ impl FileReader {
 
     /// Sends the pieces of all ranges that are not holes; returns the size of what was there.
     fn pieces(&self, reading: &Reading, pieces: &SyncSender<Streamed>) -> std::result::Result<u64, Stop> {
-        let mut head = vec![0; HEAD_LEN];
+        let mut head = vec![0; STRUCTURE_HEAD_BYTES];
         let len = reading.read_at(&mut head, 0)?;
-        let cutting = cutting(&head[..len]);
+        let cutting = Some(Cutting::of(&head[..len], reading.stat().size));
         let mut offset = 0;
         while let Some(range) = reading.data_from(offset)? {
             let end = range.end;

@@ -1,6 +1,6 @@
 //! Whether a path is what it was in the parent snapshot.
 
-use crate::record::entry::{Body, DeviceNumber, Entry, Link, Time};
+use crate::record::entry::{self, DeviceNumber, Head, Link, Time};
 use crate::source::files::{Found, Kind, Options, Stat};
 
 /// How much of a parent's row still holds.
@@ -15,15 +15,15 @@ pub(super) enum Same {
 }
 
 /// Compares what the walk says with a row of a backup that began at `began`.
-pub(super) fn compare(found: &Found, entry: &Entry, began: Time, options: &Options) -> Same {
+pub(super) fn compare(found: &Found, head: &Head<'_>, began: Time, options: &Options) -> Same {
     let stat = &found.stat;
-    if !is_kind(stat.kind, &entry.body) {
+    if !is_kind(stat.kind, head) {
         return Same::Nothing;
     }
-    let ctime_agrees = entry.ctime == stat.ctime && is_settled(entry.ctime, began);
-    let inode_agrees = entry.inode == stat.inode || options.ignore_inode;
-    let mtime_agrees = entry.mtime == stat.mtime && (ctime_agrees || is_settled(entry.mtime, began));
-    let content = entry.size() == stat.size
+    let ctime_agrees = head.ctime == stat.ctime && is_settled(head.ctime, began);
+    let inode_agrees = head.inode == stat.inode || options.ignore_inode;
+    let mtime_agrees = head.mtime == stat.mtime && (ctime_agrees || is_settled(head.mtime, began));
+    let content = head.size == stat.size
         && mtime_agrees
         && (ctime_agrees || options.ignore_ctime)
         && inode_agrees;
@@ -31,21 +31,21 @@ pub(super) fn compare(found: &Found, entry: &Entry, began: Time, options: &Optio
         return Same::Nothing;
     }
     let all = ctime_agrees
-        && entry.mode == stat.mode
-        && (entry.owner.uid, entry.owner.gid) == (stat.uid, stat.gid)
-        && entry.link == link(stat)
-        && (entry.inode == stat.inode || entry.link.is_none())
-        && entry.atime == options.with_atime.then_some(stat.atime);
+        && head.mode == stat.mode
+        && (head.uid, head.gid) == (stat.uid, stat.gid)
+        && head.link == link(stat)
+        && (head.inode == stat.inode || head.link.is_none())
+        && head.atime == options.with_atime.then_some(stat.atime);
     if all { Same::All } else { Same::Content }
 }
 
 /// Whether another name stands for what an entry just made says.
-pub(super) fn is_same_inode(found: &Found, entry: &Entry) -> bool {
+pub(super) fn is_same_inode(found: &Found, head: &Head<'_>) -> bool {
     let stat = &found.stat;
-    entry.inode == stat.inode
-        && entry.link == link(stat)
-        && entry.size() == stat.size
-        && (entry.mtime, entry.ctime) == (stat.mtime, stat.ctime)
+    head.inode == stat.inode
+        && head.link == link(stat)
+        && head.size == stat.size
+        && (head.mtime, head.ctime) == (stat.mtime, stat.ctime)
 }
 
 /// That a path is one of several names; directories have one.
@@ -54,16 +54,16 @@ pub(super) fn link(stat: &Stat) -> Option<Link> {
     several.then_some(Link { device: stat.device, count: stat.links })
 }
 
-fn is_kind(kind: Kind, body: &Body) -> bool {
-    let same = |a: DeviceNumber, b: &DeviceNumber| a == *b;
-    match (kind, body) {
-        (Kind::File, Body::File { .. })
-        | (Kind::Directory, Body::Directory)
-        | (Kind::Symlink, Body::Symlink { .. })
-        | (Kind::Fifo, Body::Fifo)
-        | (Kind::Socket, Body::Socket) => true,
-        (Kind::CharacterDevice(a), Body::CharacterDevice { device })
-        | (Kind::BlockDevice(a), Body::BlockDevice { device }) => same(a, device),
+fn is_kind(kind: Kind, head: &Head<'_>) -> bool {
+    let is_device = |device: DeviceNumber| head.device() == Some(device);
+    match (kind, head.kind) {
+        (Kind::File, entry::Kind::File)
+        | (Kind::Directory, entry::Kind::Directory)
+        | (Kind::Symlink, entry::Kind::Symlink)
+        | (Kind::Fifo, entry::Kind::Fifo)
+        | (Kind::Socket, entry::Kind::Socket) => true,
+        (Kind::CharacterDevice(device), entry::Kind::CharacterDevice)
+        | (Kind::BlockDevice(device), entry::Kind::BlockDevice) => is_device(device),
         _ => false,
     }
 }

@@ -2,8 +2,10 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::num::NonZero;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, TryRecvError};
+use std::thread;
 
 use super::chunks::Cutter;
 use super::extents::ExtentList;
@@ -14,12 +16,12 @@ use super::parents::Parents;
 use super::read::{self, Answers, Pool, Read, Streamed, Task};
 use super::same::{self, Same};
 use super::{FILES, FilesSource, entry};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::format::Snapshot;
 use crate::ops::backup::run::{Run, named};
 use crate::progress::Event;
-use crate::record::entry::{Body, Content, Entry, path_of_key};
-use crate::record::{Entries, Extents};
+use crate::record::entry::{Body, Content, Entry, Head, path_of_key};
+use crate::record::{Entries, Extents, Reference};
 use crate::repository::{Reader, Writer};
 use crate::source::files::{Found, Kind, Names, Options, Stat, Step, Walk};
 use crate::tree::{Builder, Pushed, Root, TreeParameters};
@@ -60,7 +62,7 @@ pub(super) fn store(
     let parents = Parents::new(&reader, &entries, parents, run.observer)?;
     let cutter = Cutter { chunker: run.writer.chunker().clone(), keys: repository.keys().clone() };
     let walk = Walk::new(&source.paths, &source.options)?;
-    let pool = Pool::start(&cutter, run.options.read_threads());
+    let pool = Pool::start(&cutter, threads(run.options.read_concurrency));
     let mut storing = Storing {
         large_bytes: cutter.chunker.sizes().max_bytes as u64,
         run,
@@ -83,6 +85,7 @@ pub(super) fn store(
         skipped: Vec::new(),
         skipped_count: 0,
         row: Vec::new(),
+        references: Vec::new(),
         paths: 0,
         bytes: 0,
         ticked: (0, 0),
@@ -94,6 +97,10 @@ pub(super) fn store(
     storing.submit()?;
     while storing.settle_first(Wait::Yes)? {}
     storing.finish()
+}
+
+fn threads(wanted: Option<NonZero<usize>>) -> NonZero<usize> {
+    wanted.or_else(|| thread::available_parallelism().ok()).unwrap_or(NonZero::<usize>::MIN)
 }
 
 /// All that a backup of files has at hand.
@@ -122,7 +129,9 @@ struct Storing<'a, 'r> {
     figures: Figures,
     skipped: Vec<(String, String)>,
     skipped_count: u64,
+    /// Memory to use again.
     row: Vec<u8>,
+    references: Vec<Reference>,
     /// Paths and bytes stored, and what they were at the last tick.
     paths: u64,
     bytes: u64,
@@ -174,9 +183,9 @@ impl Storing<'_, '_> {
         let mut old = None;
         let mut keep_content = false;
         if let Some(row) = parent {
-            let entry = Entry::decode(row.value).map_err(|e| Error::damaged(found.path.display(), e))?;
-            let same = same::compare(&found, &entry, row.began, self.options);
-            let known = same != Same::Nothing && is_known(&self.run.writer, &entry);
+            let head = Head::parse(row.value).map_err(|e| Error::damaged(found.path.display(), e))?;
+            let same = same::compare(&found, &head, row.began, self.options);
+            let known = same != Same::Nothing && is_known(&self.run.writer, &head, &mut self.references)?;
             if known && same == Same::All {
                 self.figures.count(found.stat.kind, found.stat.size, Change::Unmodified);
                 let bytes = found.stat.size;
@@ -416,11 +425,10 @@ impl Storing<'_, '_> {
     /// Gives another name of a file the row of the first, if that still holds.
     fn another_name(&mut self, found: Found, last: bool, old: Option<Vec<u8>>) -> Result<()> {
         let row = self.links.take(&found.stat, last);
-        let row = row.filter(|row| Entry::decode(row).is_ok_and(|entry| same::is_same_inode(&found, &entry)));
+        let row = row.filter(|row| Head::parse(row).is_ok_and(|head| same::is_same_inode(&found, &head)));
         let Some(row) = row else {
-            // Everything before it is stored, so that its answer is the next.
             let key = found.key.clone();
-            let answer = self.pool.submit(vec![Task { found, content: true }])?;
+            let answer = self.pool.read_now(Task { found, content: true });
             let read = answer.recv().ok().and_then(|answers| answers.into_iter().next()).ok_or_else(read::ended)?;
             return self.was_read(&key, read, old, false, false);
         };
@@ -480,12 +488,11 @@ impl Storing<'_, '_> {
 }
 
 /// Whether what an entry refers to is still known, so that a repository that has lost some of it gets it again.
-fn is_known(writer: &Writer, entry: &Entry) -> bool {
-    match &entry.body {
-        Body::File { content: Content::Extents(extents), .. } => {
-            extents.iter().all(|extent| writer.is_known(&extent.id))
-        }
-        Body::File { content: Content::Tree(tree), .. } => writer.is_known(&tree.id),
-        _ => true,
-    }
+fn is_known(writer: &Writer, head: &Head<'_>, references: &mut Vec<Reference>) -> Result<bool> {
+    references.clear();
+    head.references(references).map_err(|e| Error::damaged("entry", e))?;
+    Ok(references.iter().all(|reference| match reference {
+        Reference::Chunk(id) | Reference::List(id) => writer.is_known(id),
+        Reference::Tree(tree) => writer.is_known(&tree.id),
+    }))
 }
