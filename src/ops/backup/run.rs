@@ -55,8 +55,8 @@ pub(super) fn run(
     let writer = repository.writer(WriterOptions {
         compression_level: options.compression_level,
         class: options.class,
+        delta: options.delta,
         dry_run: options.dry_run,
-        ..WriterOptions::default()
     })?;
     let draft = draft(&writer, source, options);
     let parent = find_parent(&writer, options, &draft)?;
