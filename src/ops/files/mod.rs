@@ -23,7 +23,7 @@ use crate::id::{BlobId, SnapshotId};
 use crate::record::entry::{self, Content, Entry};
 use crate::record::{self, Extents as ExtentRecords};
 use crate::repository::{Reader, Repository};
-use crate::tree::{self, Node, ReadNode, Root, TreeParameters};
+use crate::tree::{self, KeyRange, Node, ReadNode, Root, TreeParameters, Walker};
 
 /// The directory tree of a snapshot. Clones share caches.
 #[derive(Clone)]
@@ -119,6 +119,11 @@ impl FileTree {
     /// A path and everything below it, in the order of keys; just what is below if the path itself has no entry.
     pub fn walk(&self, key: &[u8]) -> Result<Entries<'_>> {
         Entries::new(self, entry::subtree(key))
+    }
+
+    /// Rows as they are, in a range of keys.
+    pub fn rows(&self, range: &KeyRange) -> Result<Walker<'_>> {
+        Walker::new(&self.reader, &self.entries, &self.root, range.clone())
     }
 
     /// What is in a directory, without what is below that.
