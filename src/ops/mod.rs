@@ -7,7 +7,10 @@ mod backup;
 mod check;
 mod datoms;
 mod diff;
+mod files;
+mod find;
 mod forget;
+mod ls;
 mod mark;
 mod pack_content;
 mod prune;
@@ -26,8 +29,14 @@ pub use backup::{
 
 pub use check::{CheckOptions, CheckReport, Finding, ReadData, check};
 pub use datoms::TimePoint;
-pub use diff::{DiffSummary, Difference, diff};
+pub use diff::{
+    DiffSummary, Difference, FileChange, FileCounts, FileDiffOptions, FileDiffSummary, SnapshotPath, What, diff,
+    diff_directory, diff_files,
+};
+pub use files::{Children, Entries as FileEntries, FileContent, FileExtents, FileTree, Piece};
+pub use find::{BlobStart, Case, Criteria, FindOptions, Found, Pattern, SizeTest, Wanted, find};
 pub use forget::{ForgetGroup, ForgetOptions, ForgetReport, forget};
+pub use ls::{ListOptions, ListOrder, ListSummary, ls};
 pub use prune::{PruneOptions, PruneReport, prune};
 pub use repair::{RepairReport, repair_index};
 pub use restore::{RestoreOptions, RestoreSummary, View, restore};
