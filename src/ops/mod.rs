@@ -8,6 +8,7 @@ mod check;
 mod datoms;
 mod derived;
 mod diff;
+mod files;
 mod forget;
 mod mark;
 mod pack_content;
@@ -29,6 +30,7 @@ pub use backup::{BackupOptions, BackupSummary, DatomsSource, FilesSource, Parent
 pub use check::{CheckOptions, CheckReport, Finding, ReadData, check};
 pub use datoms::TimePoint;
 pub use diff::{DiffSummary, Difference, diff};
+pub use files::{Children, Entries as FileEntries, FileContent, FileExtents, FileTree, Piece};
 pub use forget::{ForgetGroup, ForgetOptions, ForgetReport, forget};
 pub use prune::{PruneOptions, PruneReport, prune};
 pub use repair::{RepairReport, repair_index};
