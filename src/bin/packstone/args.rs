@@ -136,6 +136,8 @@ pub enum Command {
     Verify(commands::verify::Arguments),
     Check(commands::check::Arguments),
     Forget(commands::forget::Arguments),
+    Tag(commands::tag::Arguments),
+    Rewrite(commands::rewrite::Arguments),
     Prune(commands::prune::Arguments),
     Repair(commands::repair::Arguments),
     Key(commands::key::Arguments),

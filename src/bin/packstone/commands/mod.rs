@@ -15,8 +15,10 @@ pub mod ls;
 pub mod prune;
 pub mod repair;
 pub mod restore;
+pub mod rewrite;
 pub mod snapshots;
 pub mod stats;
+pub mod tag;
 mod unlock;
 pub mod verify;
 
@@ -42,6 +44,8 @@ pub fn run(context: &Context, command: Command) -> Result<Code> {
         Command::Forget(arguments) => forget::run(context, arguments),
         Command::Prune(arguments) => prune::run(context, arguments),
         Command::Repair(arguments) => repair::run(context, arguments),
+        Command::Tag(arguments) => tag::run(context, arguments),
+        Command::Rewrite(arguments) => rewrite::run(context, arguments),
         Command::Key(arguments) => key::run(context, arguments),
         Command::Completions(arguments) => completions::run(context, arguments),
         Command::Demo(arguments) => demo::run(context, arguments),

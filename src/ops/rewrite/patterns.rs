@@ -1,0 +1,107 @@
+//! Which paths are taken out: patterns in the syntax of `.gitignore`, from the root of the tree.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::record::entry::path_of_key;
+
+/// Compiled patterns.
+pub(super) struct Patterns {
+    exact: Gitignore,
+    any_case: Gitignore,
+}
+
+impl Patterns {
+    /// Of patterns, patterns without regard to upper and lower case, and files of patterns.
+    pub(super) fn new(patterns: &[String], any_case: &[String], files: &[PathBuf]) -> Result<Self> {
+        let mut exact = GitignoreBuilder::new("/");
+        for file in files {
+            if let Some(error) = exact.add(file) {
+                return Err(unreadable(file, &error));
+            }
+        }
+        add(&mut exact, patterns)?;
+        let mut relaxed = GitignoreBuilder::new("/");
+        relaxed.case_insensitive(true).map_err(|e| Error::new(ErrorKind::Usage, "patterns", e))?;
+        add(&mut relaxed, any_case)?;
+        let built =
+            |builder: GitignoreBuilder| builder.build().map_err(|e| Error::new(ErrorKind::Usage, "patterns", e));
+        Ok(Self { exact: built(exact)?, any_case: built(relaxed)? })
+    }
+
+    /// Whether there is no pattern at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.exact.is_empty() && self.any_case.is_empty()
+    }
+
+    /// Whether the entry of a key goes: it or a directory above it matches. It follows from the key alone, so that it does
+    /// not matter which other entries there are.
+    pub(super) fn takes(&self, key: &[u8], is_directory: bool) -> bool {
+        let path = path_of_key(key);
+        let bytes = path.as_os_str().as_bytes();
+        let slashes = bytes.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'/');
+        let mut above = slashes.map(|(end, _)| Path::new(OsStr::from_bytes(&bytes[..end])));
+        !key.is_empty() && (above.any(|directory| self.matches(directory, true)) || self.matches(&path, is_directory))
+    }
+
+    fn matches(&self, path: &Path, is_directory: bool) -> bool {
+        self.exact.matched(path, is_directory).is_ignore() || self.any_case.matched(path, is_directory).is_ignore()
+    }
+}
+
+fn add(builder: &mut GitignoreBuilder, patterns: &[String]) -> Result<()> {
+    for pattern in patterns {
+        builder.add_line(None, pattern).map_err(|e| Error::new(ErrorKind::Usage, format!("pattern {pattern}"), e))?;
+    }
+    Ok(())
+}
+
+fn unreadable(file: &Path, error: &ignore::Error) -> Error {
+    let kind = if error.is_io() { ErrorKind::Failed } else { ErrorKind::Usage };
+    Error::new(kind, file.display(), error)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use crate::record::entry::key_of_path;
+
+    fn takes(patterns: &[&str], any_case: &[&str], path: &str, is_directory: bool) -> bool {
+        let owned = |list: &[&str]| list.iter().map(|&p| p.to_owned()).collect::<Vec<_>>();
+        let patterns = Patterns::new(&owned(patterns), &owned(any_case), &[]).unwrap();
+        patterns.takes(&key_of_path(Path::new(path)).unwrap(), is_directory)
+    }
+
+    #[test]
+    fn a_directory_takes_everything_below_it() {
+        for (pattern, path, is_directory, expected) in [
+            ("*.tmp", "/a/b.tmp", false, true),
+            ("*.tmp", "/a/b.txt", false, false),
+            ("/a", "/a/b/c", false, true),
+            ("/a", "/b/a", true, false),
+            ("cache/", "/x/cache", false, false),
+            ("cache/", "/x/cache", true, true),
+            ("cache/", "/x/cache/y", false, true),
+            ("/x/**/z", "/x/y/y/z", false, true),
+            ("*", "/", true, false),
+        ] {
+            assert_eq!(takes(&[pattern], &[], path, is_directory), expected, "{pattern} {path}");
+        }
+    }
+
+    #[test]
+    fn exceptions_and_case() {
+        assert!(!takes(&["*.log", "!keep.log"], &[], "/a/keep.log", false));
+        assert!(takes(&["/a", "!/a/keep.log"], &[], "/a/keep.log", false), "what is above it goes");
+        assert!(takes(&[], &["*.JPG"], "/a/b.jpg", false));
+        assert!(!takes(&["*.JPG"], &[], "/a/b.jpg", false));
+        assert!(Patterns::new(&[], &[], &[]).unwrap().is_empty());
+        assert_eq!(Patterns::new(&["[".to_owned()], &[], &[]).map(|_| ()).unwrap_err().kind(), ErrorKind::Usage);
+    }
+}
