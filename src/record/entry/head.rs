@@ -9,7 +9,7 @@ use crate::record::extent::ExtentsView;
 use crate::record::{Extents, RecordKind, Reference, Subtree};
 
 /// The longest name of an extended attribute or of a user, and the longest target of a link, that a reader takes.
-const NAME_MAX: usize = 4096;
+pub(super) const NAME_MAX: usize = 4096;
 /// The most extended attributes of one path that a reader takes.
 const XATTRS_MAX: usize = 1 << 16;
 /// The twelve bits of a mode.
