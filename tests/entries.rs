@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use packstone::error::DecodeError;
 use packstone::id::BlobId;
 use packstone::record::entry::{
     Body, Content, DeviceNumber, Entry, Head, INLINE_CONTENT_MAX, INLINE_EXTENTS_MAX, Kind, Link, Owner, Summary, Time,
@@ -311,4 +312,43 @@ fn a_short_file_is_in_its_entry() {
     let extent = Extent { offset: 0, length: 5, id: BlobId::new([1; 32]) };
     entry.body = Body::File { size: 5, content: Content::Extents(vec![extent]) };
     assert!(Entry::decode(&entry.encode()).is_err());
+}
+
+#[test]
+fn a_key_that_is_no_path_is_refused() {
+    let value = Entry {
+        body: Body::Fifo,
+        mode: 0,
+        owner: Owner::default(),
+        mtime: Time::default(),
+        ctime: Time::default(),
+        atime: None,
+        inode: 0,
+        link: None,
+        xattrs: Vec::new(),
+    }
+    .encode();
+    let decoded = |keys: &[&[u8]]| {
+        let mut rows = Rows::new();
+        keys.iter().for_each(|key| rows.push(key, &value));
+        Entries.decode(&Entries.encode(&rows)).map(|rows| rows.len())
+    };
+    assert_eq!(decoded(&[b"", b"a", b"a\0b", b"a\0b\0..c", b"a\0c", b"a.", b"a\xff"]), Ok(7));
+    let bad: [&[u8]; 12] = [
+        b".", b"..", b"a\0..", b"a\0.", b"..\0a", b"a/b", b"/", b"\0", b"\0a", b"a\0", b"a\0\0b", b"a\0b\0../../etc",
+    ];
+    for key in bad {
+        assert_eq!(decoded(&[key]), Err(DecodeError::Invalid("name in a path")), "{key:?}");
+        assert_eq!(decoded(&[b"", key]), Err(DecodeError::Invalid("name in a path")), "{key:?}");
+    }
+    assert_eq!(decoded(&[b"a\0.x", b"a\0.x\0.."]), Err(DecodeError::Invalid("name in a path")));
+    assert_eq!(decoded(&[b"a\0.-", b"a\0.."]), Err(DecodeError::Invalid("name in a path")));
+}
+
+#[test]
+fn few_bytes_do_not_become_many_rows() {
+    // A class and keys of 4 KiB each cost many rows a byte or two.
+    let mut columns = vec![0xff, 0xff, 0x3f, 1, 0, 0, 3, 0];
+    columns.resize(8 << 20, 0);
+    assert!(Entries.decode(&columns).is_err());
 }
