@@ -347,8 +347,28 @@ fn a_key_that_is_no_path_is_refused() {
 
 #[test]
 fn few_bytes_do_not_become_many_rows() {
-    // A class and keys of 4 KiB each cost many rows a byte or two.
-    let mut columns = vec![0xff, 0xff, 0x3f, 1, 0, 0, 3, 0];
-    columns.resize(8 << 20, 0);
-    assert!(Entries.decode(&columns).is_err());
+    let owner = Owner { uid: 0, gid: 0, user: "u".repeat(4096), group: "g".repeat(4096) };
+    let mut entry = Entry {
+        body: Body::Fifo,
+        mode: 0,
+        owner,
+        mtime: Time::default(),
+        ctime: Time::default(),
+        atime: None,
+        inode: 0,
+        link: None,
+        xattrs: Vec::new(),
+    };
+    let columns = |entry: &Entry, count: u32| {
+        let (mut rows, value) = (Rows::new(), entry.encode());
+        (0..count).for_each(|i| rows.push(format!("{i:06}").as_bytes(), &value));
+        Entries.encode(&rows)
+    };
+    let many = columns(&entry, 10_000);
+    assert!(many.len() < 200_000);
+    assert_eq!(Entries.decode(&many), Err(DecodeError::TooLarge("rows")));
+    assert_eq!(Entries.decode(&columns(&entry, 5000)).unwrap().len(), 5000);
+    entry.owner.user.push('u');
+    assert!(Entries.decode(&columns(&Entry { owner: Owner::default(), ..entry.clone() }, 1)).is_ok());
+    assert!(Entry::decode(&entry.encode()).is_err());
 }
