@@ -334,9 +334,8 @@ fn a_key_that_is_no_path_is_refused() {
         Entries.decode(&Entries.encode(&rows)).map(|rows| rows.len())
     };
     assert_eq!(decoded(&[b"", b"a", b"a\0b", b"a\0b\0..c", b"a\0c", b"a.", b"a\xff"]), Ok(7));
-    let bad: [&[u8]; 12] = [
-        b".", b"..", b"a\0..", b"a\0.", b"..\0a", b"a/b", b"/", b"\0", b"\0a", b"a\0", b"a\0\0b", b"a\0b\0../../etc",
-    ];
+    let bad: [&[u8]; 12] =
+        [b".", b"..", b"a\0..", b"a\0.", b"..\0a", b"a/b", b"/", b"\0", b"\0a", b"a\0", b"a\0\0b", b"a\0b\0../../etc"];
     for key in bad {
         assert_eq!(decoded(&[key]), Err(DecodeError::Invalid("name in a path")), "{key:?}");
         assert_eq!(decoded(&[b"", key]), Err(DecodeError::Invalid("name in a path")), "{key:?}");
