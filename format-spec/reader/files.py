@@ -223,5 +223,5 @@ def finish(repository, path, e):  # everything but the content; the mode after t
     for name, (form, found) in e.xattrs:
         os.setxattr(path, name, found if form == "inline" else repository.blob(found, CHUNK), follow_symlinks=False)
     if e.kind != SYMLINK: os.chmod(path, e.mode)
-    times = [seconds * 10**9 + nanos for seconds, nanos in (e.atime or e.mtime, e.mtime)]
+    times = tuple(seconds * 10**9 + nanos for seconds, nanos in (e.atime or e.mtime, e.mtime))
     os.utime(path, ns=times, follow_symlinks=False)
