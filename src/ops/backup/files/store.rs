@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::num::NonZero;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::thread;
 
@@ -66,6 +66,7 @@ pub(super) fn store(
     let mut storing = Storing {
         large_bytes: cutter.chunker.sizes().max_bytes as u64,
         run,
+        paths_given: &source.paths,
         options: &source.options,
         parents,
         reader: &reader,
@@ -106,6 +107,7 @@ fn threads(wanted: Option<NonZero<usize>>) -> NonZero<usize> {
 /// All that a backup of files has at hand.
 struct Storing<'a, 'r> {
     run: &'a mut Run<'r>,
+    paths_given: &'a [PathBuf],
     options: &'a Options,
     parents: Parents<'a>,
     reader: &'a Reader,
@@ -145,8 +147,8 @@ struct Pending {
 }
 
 enum What {
-    /// A row as it is.
-    Row(Vec<u8>),
+    /// A row as it is, of a file of this size.
+    Row(Vec<u8>, u64),
     /// The pool reads it.
     Read {
         /// The parent's row.
@@ -188,14 +190,14 @@ impl Storing<'_, '_> {
             let known = same != Same::Nothing && is_known(&self.run.writer, &head, &mut self.references)?;
             if known && same == Same::All {
                 self.figures.count(found.stat.kind, found.stat.size, Change::Unmodified);
-                let bytes = found.stat.size;
+                let size = found.stat.size;
                 if self.pending.is_empty() {
                     let _: Pushed = self.builder.push(&mut self.run.writer, &found.key, row.value)?;
-                } else {
-                    let row = row.value.to_vec();
-                    self.wait(found.key, row.len() as u64, What::Row(row));
+                    return self.tick(1, size);
                 }
-                return self.tick(1, bytes);
+                let row = row.value.to_vec();
+                self.wait(found.key, row.len() as u64, What::Row(row, size));
+                return Ok(());
             }
             keep_content = known;
             old = Some(row.value.to_vec());
@@ -264,8 +266,9 @@ impl Storing<'_, '_> {
         let Some(Pending { key, bytes, what }) = self.pending.pop_front() else { return Ok(false) };
         self.pending_bytes -= bytes;
         match what {
-            What::Row(row) => {
+            What::Row(row, size) => {
                 let _: Pushed = self.builder.push(&mut self.run.writer, &key, &row)?;
+                self.tick(1, size)?;
             }
             What::Read { old, keep_content, first_name } => {
                 let answer = self.answers.next().ok_or_else(read::ended)?;
@@ -456,9 +459,9 @@ impl Storing<'_, '_> {
         self.run.maybe_partial(|writer| Ok(vec![named(FILES, builder.checkpoint(writer)?, Vec::new())]))
     }
 
-    /// A path that could not be read; one that is gone by now is only mentioned, for there is nothing to be missed.
+    /// A path that could not be read; one that was found and is gone by now is only mentioned: there is nothing to be missed.
     fn problem(&mut self, path: &Path, error: &io::Error) {
-        if error.kind() == io::ErrorKind::NotFound {
+        if error.kind() == io::ErrorKind::NotFound && self.paths_given.iter().all(|given| given != path) {
             let message = format!("{}: vanished while the backup ran", path.display());
             self.run.observer.event(Event::Note(&message));
             return;
