@@ -7,6 +7,7 @@ mod backup;
 mod check;
 mod datoms;
 mod diff;
+mod dump;
 mod files;
 mod find;
 mod forget;
@@ -31,6 +32,7 @@ pub use diff::{
     DiffSummary, Difference, FileChange, FileCounts, FileDiffOptions, FileDiffSummary, SnapshotPath, What, diff,
     diff_directory, diff_files,
 };
+pub use dump::{Archive, DumpOptions, DumpSummary, dump_files};
 pub use files::{Children, Entries as FileEntries, FileContent, FileExtents, FileTree, Piece};
 pub use find::{BlobStart, Case, Criteria, FindOptions, Found, Pattern, SizeTest, Wanted, find};
 pub use forget::{ForgetGroup, ForgetOptions, ForgetReport, forget};
