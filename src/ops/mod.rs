@@ -41,7 +41,7 @@ pub use prune::{PruneOptions, PruneReport, prune};
 pub use repair::{RepairReport, repair_index};
 pub use restore::{RestoreOptions, RestoreSummary, View, restore};
 pub use select::*;
-pub use stats::{Stats, stats};
+pub use stats::{RestoreSize, SnapshotSize, Stats, different_files, restore_sizes, snapshot_sizes, stats};
 pub use verify::{VerifyReport, verify};
 
 use crate::error::{Error, ErrorKind, Result};
