@@ -17,8 +17,6 @@ const LARGE_BYTES: u64 = 0xffff_0000;
 const EXTENDED_TIMESTAMP: u16 = 0x5455;
 /// That it holds the time of the last change, and no other.
 const ONLY_MTIME: u8 = 1;
-/// The extra field of owners as numbers.
-const UNIX_OWNER: u16 = 0x7875;
 
 /// An archive on its way to `out`. About 200 bytes for each entry are kept for the directory at its end.
 pub(super) struct ZipStream<'a> {
@@ -87,11 +85,6 @@ fn options(entry: &Entry) -> ::zip::result::ZipResult<FullFileOptions<'static, '
         field.extend_from_slice(&seconds.to_le_bytes());
         options.add_extra_field(EXTENDED_TIMESTAMP, field, false)?;
     }
-    let mut owner = vec![1, 4];
-    owner.extend_from_slice(&entry.owner.uid.to_le_bytes());
-    owner.push(4);
-    owner.extend_from_slice(&entry.owner.gid.to_le_bytes());
-    options.add_extra_field(UNIX_OWNER, owner, false)?;
     Ok(options)
 }
 
