@@ -8,6 +8,7 @@ mod check;
 mod datoms;
 mod derived;
 mod diff;
+mod dump;
 mod files;
 mod find;
 mod forget;
@@ -37,6 +38,7 @@ pub use diff::{
     DiffSummary, Difference, FileChange, FileCounts, FileDiffOptions, FileDiffSummary, SnapshotPath, What, diff,
     diff_directory, diff_files,
 };
+pub use dump::{Archive, DumpOptions, DumpSummary, dump_files};
 pub use files::{Children, Entries as FileEntries, FileContent, FileExtents, FileTree, Piece};
 pub use find::{BlobStart, Case, Criteria, FindOptions, Found, Pattern, SizeTest, Wanted, find};
 pub use forget::{ForgetGroup, ForgetOptions, ForgetReport, forget};
@@ -48,6 +50,7 @@ pub use rewrite::{RewriteOptions, RewriteReport, Rewritten, rewrite};
 pub use select::*;
 pub use stats::{Stats, stats};
 pub use tag::{Replaced, TagChange, TagOptions, TagReport, tag};
+pub use stats::{RestoreSize, SnapshotSize, Stats, different_files, restore_sizes, snapshot_sizes, stats};
 pub use verify::{VerifyReport, verify};
 
 use crate::error::{Error, ErrorKind, Result};

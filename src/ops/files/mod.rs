@@ -5,11 +5,13 @@
 mod children;
 mod content;
 mod extents;
+mod history;
 mod walk;
 
 pub use children::Children;
 pub use content::{FileContent, Piece};
 pub use extents::FileExtents;
+pub(in crate::ops) use history::{Moment, follow, live};
 pub use walk::Entries;
 
 use std::fmt;

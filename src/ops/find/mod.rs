@@ -9,15 +9,15 @@ use std::sync::{Arc, PoisonError};
 pub use blobs::{BlobStart, Wanted};
 pub use criteria::{Case, Criteria, Pattern, SizeTest};
 
-use super::files::{self, FileTree};
+use super::files::{self, FileTree, Moment};
 use super::seen::Seen;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::format::Snapshot;
 use crate::id::{BlobId, SnapshotId};
-use crate::progress::{Event, Observer};
+use crate::progress::Observer;
 use crate::record::entry::Entry;
 use crate::repository::{Reader, Repository};
-use crate::tree::{self, DiffItem, Next, Visit};
+use crate::tree::{self, Next, Visit};
 
 use blobs::Blobs;
 
@@ -74,19 +74,7 @@ pub async fn find(
 ) -> Result<u64> {
     let repository = repository.clone();
     super::blocking(move || {
-        let list = repository.snapshots()?;
-        let live = list.live();
-        let mut chosen = Vec::with_capacity(snapshots.len());
-        for id in snapshots {
-            let found = live.iter().copied().find(|snapshot| snapshot.id == id);
-            let absent = || Error::new(ErrorKind::NotFound, format!("snapshot {}", id.short()), "no such snapshot");
-            chosen.push(found.ok_or_else(absent)?);
-        }
-        chosen.retain(|snapshot| FileTree::is_in(snapshot));
-        chosen.sort_by_key(|s| (&s.host, &s.label, s.time_ms, s.id));
-        chosen.dedup_by_key(|snapshot| snapshot.id);
-        repository.load_index(&repository.gc_records()?)?;
-        observer.event(Event::Stage { name: "searching snapshots", total: Some(chosen.len() as u64) });
+        let snapshots = files::live(&repository, &snapshots)?;
         let reader = repository.reader();
         let mut search = Search {
             criteria: &options.criteria,
@@ -95,24 +83,24 @@ pub async fn find(
             matches: Matches::new(),
             seen: Seen::default(),
         };
-        let mut before: Option<(&Snapshot, FileTree)> = None;
-        for (done, snapshot) in (1..).zip(&chosen) {
-            let tree = FileTree::of(&reader, snapshot)?;
-            match &before {
-                Some((earlier, other)) if (&earlier.host, &earlier.label) == (&snapshot.host, &snapshot.label) => {
-                    search.follow(other, &tree)?;
-                }
-                _ => search.begin(&tree)?,
+        let range = options.criteria.range();
+        files::follow(&reader, &snapshots, &range, &observer, &mut |moment| match moment {
+            Moment::Begin => {
+                search.matches.clear();
+                search.seen = Seen::default();
+                Ok(())
             }
-            let nodes = search.nodes(&tree)?;
-            let found = Found { snapshot, nodes: &nodes, matches: &search.matches };
-            if !found.is_empty() {
-                sink(&found)?;
+            Moment::Gone { key, .. } => {
+                search.matches.remove(key);
+                Ok(())
             }
-            before = Some((snapshot, tree));
-            observer.event(Event::Progress { done });
-        }
-        Ok(chosen.len() as u64)
+            Moment::There { tree, key, value } => search.consider(tree, key, value),
+            Moment::Complete { snapshot, tree } => {
+                let nodes = search.nodes(tree)?;
+                let found = Found { snapshot, nodes: &nodes, matches: &search.matches };
+                if found.is_empty() { Ok(()) } else { sink(&found) }
+            }
+        })
     })
     .await
 }
@@ -128,32 +116,6 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// Looks through the whole first tree of a group.
-    fn begin(&mut self, tree: &FileTree) -> Result<()> {
-        self.matches.clear();
-        self.seen = Seen::default();
-        let criteria = self.criteria;
-        let mut walker = tree.rows(&criteria.range())?;
-        while let Some((key, value)) = walker.next_record()? {
-            self.consider(tree, key, value)?;
-        }
-        Ok(())
-    }
-
-    /// Looks at what is different from the snapshot before.
-    fn follow(&mut self, before: &FileTree, tree: &FileTree) -> Result<()> {
-        tree::diff(self.reader, tree.parameters(), before.root(), tree.root(), &mut |item| match item {
-            DiffItem::Removed { key, .. } => {
-                self.matches.remove(key);
-                Ok(())
-            }
-            DiffItem::Added { key, value } | DiffItem::Changed { key, after: value, .. } => {
-                self.matches.remove(key);
-                self.consider(tree, key, value)
-            }
-        })
-    }
-
     fn consider(&mut self, tree: &FileTree, key: &[u8], value: &[u8]) -> Result<()> {
         if !self.criteria.may_name(key) {
             return Ok(());

@@ -6,6 +6,7 @@ pub mod check;
 pub mod completions;
 pub mod demo;
 pub mod diff;
+mod diff_datoms;
 pub mod dump;
 pub mod find;
 pub mod forget;
