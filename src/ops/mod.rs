@@ -5,6 +5,7 @@
 mod attributes;
 mod backup;
 mod check;
+mod copy;
 mod datoms;
 mod derived;
 mod diff;
@@ -28,6 +29,7 @@ pub use attributes::AttributeFilter;
 pub use backup::{BackupOptions, BackupSummary, DatomsSource, FilesSource, Parent, Source, backup};
 
 pub use check::{CheckOptions, CheckReport, Finding, ReadData, check};
+pub use copy::{Copied, CopyOptions, CopyReport, copy};
 pub use datoms::TimePoint;
 pub use diff::{DiffSummary, Difference, diff};
 pub use files::{Children, Entries as FileEntries, FileContent, FileExtents, FileTree, Piece};

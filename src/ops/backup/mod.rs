@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use datoms::DatomsSource;
+pub(super) use datoms::store_value;
 pub use files::FilesSource;
 
 use crate::error::{Error, ErrorKind, Result};
