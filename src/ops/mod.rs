@@ -5,6 +5,7 @@
 mod attributes;
 mod backup;
 mod check;
+mod copy;
 mod datoms;
 mod derived;
 mod diff;
@@ -33,6 +34,7 @@ pub use backup::{
 };
 
 pub use check::{CheckOptions, CheckReport, Finding, ReadData, check};
+pub use copy::{Copied, CopyOptions, CopyReport, copy};
 pub use datoms::TimePoint;
 pub use diff::{
     DiffSummary, Difference, FileChange, FileCounts, FileDiffOptions, FileDiffSummary, SnapshotPath, What, diff,

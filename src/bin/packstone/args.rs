@@ -109,6 +109,29 @@ pub struct Filters {
     pub tag: Vec<String>,
 }
 
+/// Another repository, which is read.
+#[derive(Args, Clone, Debug)]
+pub struct FromRepository {
+    /// The repository to read: a path [env: PACKSTONE_FROM_REPOSITORY]
+    #[arg(long, value_name = "PATH", conflicts_with = "from_repository_file")]
+    pub from_repo: Option<String>,
+    /// File that holds its path [env: PACKSTONE_FROM_REPOSITORY_FILE]
+    #[arg(long, value_name = "FILE")]
+    pub from_repository_file: Option<PathBuf>,
+    /// File that holds its password [env: PACKSTONE_FROM_PASSWORD_FILE]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["from_password_command", "from_key_file"])]
+    pub from_password_file: Option<PathBuf>,
+    /// Shell command that prints its password [env: PACKSTONE_FROM_PASSWORD_COMMAND]
+    #[arg(long, value_name = "COMMAND", conflicts_with = "from_key_file")]
+    pub from_password_command: Option<String>,
+    /// Its key file instead of a password [env: PACKSTONE_FROM_KEY_FILE]
+    #[arg(long, value_name = "FILE")]
+    pub from_key_file: Option<PathBuf>,
+    /// Try only its key slot whose id begins like this
+    #[arg(long, value_name = "ID", env = "PACKSTONE_FROM_KEY_HINT", hide_env_values = true)]
+    pub from_key_hint: Option<String>,
+}
+
 /// The secret of a new key slot.
 #[derive(Args, Clone, Debug)]
 pub struct NewSecret {
@@ -138,6 +161,7 @@ pub enum Command {
     Forget(commands::forget::Arguments),
     Tag(commands::tag::Arguments),
     Rewrite(commands::rewrite::Arguments),
+    Copy(commands::copy::Arguments),
     Prune(commands::prune::Arguments),
     Repair(commands::repair::Arguments),
     Key(commands::key::Arguments),

@@ -9,7 +9,7 @@ use packstone::repository::{CreateOptions, OpenOptions, Repository, Secret};
 use packstone::{Error, ErrorKind};
 use tokio::runtime::Runtime;
 
-use crate::args::Global;
+use crate::args::{FromRepository, Global};
 use crate::exit::{Failure, Result};
 use crate::output::Output;
 use crate::progress::{Progress, Status};
@@ -61,11 +61,21 @@ impl Context {
     pub fn open(&self) -> Result<Repository> {
         let path = self.repository()?;
         let backend = self.wait(LocalBackend::open(path))?;
-        self.open_with(backend, secrets::read(&self.global, Ask::Once)?)
+        self.open_with(backend, secrets::read(&self.global, Ask::Once)?, self.global.key_hint.clone())
     }
 
-    fn open_with(&self, backend: LocalBackend, secret: Secret) -> Result<Repository> {
-        let options = OpenOptions { cache: self.cache()?, key_hint: self.global.key_hint.clone() };
+    /// Unlocks another repository.
+    pub fn open_from(&self, from: &FromRepository) -> Result<Repository> {
+        let names = ["PACKSTONE_FROM_REPOSITORY", "PACKSTONE_FROM_REPOSITORY_FILE"];
+        let text = named(from.from_repo.as_ref(), from.from_repository_file.as_ref(), names)?.ok_or_else(|| {
+            Failure::usage("", "no repository to read given").hint("use --from-repo PATH or PACKSTONE_FROM_REPOSITORY")
+        })?;
+        let backend = self.wait(LocalBackend::open(local_path(&text)?))?;
+        self.open_with(backend, secrets::read_from(from)?, from.from_key_hint.clone())
+    }
+
+    fn open_with(&self, backend: LocalBackend, secret: Secret, key_hint: Option<String>) -> Result<Repository> {
+        let options = OpenOptions { cache: self.cache()?, key_hint };
         self.wait(Repository::open(Arc::new(backend) as Arc<dyn Backend>, secret, options))
     }
 
@@ -95,20 +105,9 @@ impl Context {
 
     /// Where the repository is.
     pub fn repository(&self) -> Result<PathBuf> {
-        let text = match (&self.global.repo, &self.global.repository_file) {
-            (Some(text), _) => text.clone(),
-            (None, Some(file)) => first_line(file)?,
-            (None, None) => match (variable("PACKSTONE_REPOSITORY")?, variable("PACKSTONE_REPOSITORY_FILE")?) {
-                (Some(text), None) => text,
-                (None, Some(file)) => first_line(Path::new(&file))?,
-                (Some(_), Some(_)) => {
-                    return Err(Failure::usage("PACKSTONE_REPOSITORY", "PACKSTONE_REPOSITORY_FILE is set as well"));
-                }
-                (None, None) => {
-                    return Err(Failure::usage("", "no repository given").hint("use -r PATH or PACKSTONE_REPOSITORY"));
-                }
-            },
-        };
+        let names = ["PACKSTONE_REPOSITORY", "PACKSTONE_REPOSITORY_FILE"];
+        let text = named(self.global.repo.as_ref(), self.global.repository_file.as_ref(), names)?
+            .ok_or_else(|| Failure::usage("", "no repository given").hint("use -r PATH or PACKSTONE_REPOSITORY"))?;
         local_path(&text)
     }
 
@@ -128,6 +127,20 @@ impl Context {
             Failure::from(Error::io(folder.display(), e)).hint("--cache-dir chooses another folder, --no-cache none")
         })?;
         Ok(Some(folder))
+    }
+}
+
+/// Where a repository is: an option, a file that says it, or one of two variables, of which the second names such a file.
+fn named(option: Option<&String>, file: Option<&PathBuf>, names: [&str; 2]) -> Result<Option<String>> {
+    match (option, file) {
+        (Some(text), _) => return Ok(Some(text.clone())),
+        (None, Some(file)) => return first_line(file).map(Some),
+        (None, None) => {}
+    }
+    match (variable(names[0])?, variable(names[1])?) {
+        (Some(_), Some(_)) => Err(Failure::usage(names[0], format!("{} is set as well", names[1]))),
+        (None, Some(file)) => first_line(Path::new(&file)).map(Some),
+        (text, None) => Ok(text),
     }
 }
 

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use packstone::repository::Secret;
 use packstone::{Error, ErrorKind};
 
-use crate::args::{Global, NewSecret};
+use crate::args::{FromRepository, Global, NewSecret};
 use crate::context::variable;
 use crate::exit::{Failure, Result};
 
@@ -23,30 +23,66 @@ pub enum Ask {
     Twice,
 }
 
+/// Where one repository's secret may come from.
+struct Origins<'a> {
+    password_file: Option<&'a Path>,
+    password_command: Option<&'a str>,
+    key_file: Option<&'a Path>,
+    /// Start of the names of its variables.
+    prefix: &'static str,
+    prompt: &'static str,
+}
+
 /// The secret that opens the repository: an option, else the one variable that is set, else the terminal.
 pub fn read(global: &Global, ask: Ask) -> Result<Secret> {
-    if let Some(path) = &global.password_file {
-        return password_file(path);
-    }
-    if let Some(command) = &global.password_command {
-        return password_command(command);
-    }
-    if let Some(path) = &global.key_file {
-        return key_file(path);
-    }
-    let names = ["PACKSTONE_PASSWORD", "PACKSTONE_PASSWORD_FILE", "PACKSTONE_PASSWORD_COMMAND", "PACKSTONE_KEY_FILE"];
-    let mut set = Vec::new();
-    for name in names {
-        set.extend(variable(name)?.map(|value| (name, value)));
-    }
-    match set.as_slice() {
-        [] => prompt("password for the repository: ", ask),
-        [("PACKSTONE_PASSWORD", password)] => Ok(Secret::password(password)),
-        [("PACKSTONE_PASSWORD_FILE", path)] => password_file(Path::new(path)),
-        [("PACKSTONE_PASSWORD_COMMAND", command)] => password_command(command),
-        [(_, path)] => key_file(Path::new(path)),
-        [(first, _), (second, _), ..] => {
-            Err(Failure::usage(first, format!("{second} is set as well: which one counts?")).hint("unset one of them"))
+    let origins = Origins {
+        password_file: global.password_file.as_deref(),
+        password_command: global.password_command.as_deref(),
+        key_file: global.key_file.as_deref(),
+        prefix: "PACKSTONE_",
+        prompt: "password for the repository: ",
+    };
+    origins.read(ask)
+}
+
+/// The secret that opens the other repository, likewise.
+pub fn read_from(from: &FromRepository) -> Result<Secret> {
+    let origins = Origins {
+        password_file: from.from_password_file.as_deref(),
+        password_command: from.from_password_command.as_deref(),
+        key_file: from.from_key_file.as_deref(),
+        prefix: "PACKSTONE_FROM_",
+        prompt: "password for the repository that is read: ",
+    };
+    origins.read(Ask::Once)
+}
+
+impl Origins<'_> {
+    fn read(&self, ask: Ask) -> Result<Secret> {
+        if let Some(path) = self.password_file {
+            return password_file(path);
+        }
+        if let Some(command) = self.password_command {
+            return password_command(command);
+        }
+        if let Some(path) = self.key_file {
+            return key_file(path);
+        }
+        let mut set = Vec::new();
+        for kind in ["PASSWORD", "PASSWORD_FILE", "PASSWORD_COMMAND", "KEY_FILE"] {
+            let name = format!("{}{kind}", self.prefix);
+            set.extend(variable(&name)?.map(|value| (kind, name, value)));
+        }
+        match set.as_slice() {
+            [] => prompt(self.prompt, ask),
+            [("PASSWORD", _, password)] => Ok(Secret::password(password)),
+            [("PASSWORD_FILE", _, path)] => password_file(Path::new(path)),
+            [("PASSWORD_COMMAND", _, command)] => password_command(command),
+            [(_, _, path)] => key_file(Path::new(path)),
+            [(_, first, _), (_, second, _), ..] => {
+                let message = format!("{second} is set as well: which one counts?");
+                Err(Failure::usage(first, message).hint("unset one of them"))
+            }
         }
     }
 }

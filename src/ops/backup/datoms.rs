@@ -119,7 +119,7 @@ fn read(run: &mut Run<'_>, location: &Location, options: &source::Options, parts
 }
 
 /// Stores the canonical encoding of a long value: as one chunk, or cut, with a chunk that lists the chunks.
-fn store_value(writer: &mut Writer, encoded: &[u8]) -> Result<ValueReference> {
+pub(in crate::ops) fn store_value(writer: &mut Writer, encoded: &[u8]) -> Result<ValueReference> {
     let start = encoded[..encoded.len().min(datom::STORED_START_LEN)].to_vec();
     let length = encoded.len() as u64;
     if encoded.len() <= writer.chunker().sizes().max_bytes {

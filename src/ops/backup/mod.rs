@@ -12,6 +12,8 @@ use std::time::Duration;
 
 pub use datoms::DatomsSource;
 pub use files::{FilesSource, StreamInput, StreamSource};
+pub(super) use datoms::store_value;
+pub use files::FilesSource;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{RetentionClass, Snapshot, SourceDescription};

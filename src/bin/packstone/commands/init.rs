@@ -1,11 +1,13 @@
 //! `init`: creating a repository.
 
 use clap::Args;
+use packstone::format::ChunkerParameters;
 use packstone::repository::CreateOptions;
 use serde_json::json;
 
+use crate::args::FromRepository;
 use crate::context::Context;
-use crate::exit::{Code, Result};
+use crate::exit::{Code, Failure, Result};
 
 /// Create a repository
 ///
@@ -18,10 +20,25 @@ pub struct Arguments {
     /// Name of the first key slot, shown by `key list`
     #[arg(long, value_name = "TEXT", default_value = "")]
     key_label: String,
+    /// Take the sizes at which content is cut from the repository that --from-repo names. Where it is cut still differs, since
+    /// that follows from the keys: `copy` cuts anew, so that copies and backups here share what they can
+    #[arg(long)]
+    copy_chunker_params: bool,
+    #[command(flatten)]
+    from: FromRepository,
 }
 
 pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
-    let repository = context.create(CreateOptions { key_label: arguments.key_label, ..Default::default() })?;
+    if !arguments.copy_chunker_params
+        && (arguments.from.from_repo.is_some() || arguments.from.from_repository_file.is_some())
+    {
+        return Err(Failure::usage("--from-repo", "says nothing here without --copy-chunker-params"));
+    }
+    let chunker = match arguments.copy_chunker_params {
+        true => context.open_from(&arguments.from)?.config().chunker,
+        false => ChunkerParameters::default(),
+    };
+    let repository = context.create(CreateOptions { key_label: arguments.key_label, chunker, ..Default::default() })?;
     context.output.json(&json!({
         "message_type": "initialized",
         "id": repository.id().to_string(),

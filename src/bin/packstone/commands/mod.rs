@@ -4,6 +4,7 @@ pub mod backup;
 pub mod cat;
 pub mod check;
 pub mod completions;
+pub mod copy;
 pub mod demo;
 pub mod diff;
 mod diff_datoms;
@@ -47,6 +48,7 @@ pub fn run(context: &Context, command: Command) -> Result<Code> {
         Command::Repair(arguments) => repair::run(context, arguments),
         Command::Tag(arguments) => tag::run(context, arguments),
         Command::Rewrite(arguments) => rewrite::run(context, arguments),
+        Command::Copy(arguments) => copy::run(context, arguments),
         Command::Key(arguments) => key::run(context, arguments),
         Command::Completions(arguments) => completions::run(context, arguments),
         Command::Demo(arguments) => demo::run(context, arguments),

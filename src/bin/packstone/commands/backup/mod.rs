@@ -137,7 +137,7 @@ enum Class {
 }
 
 /// zstd's level; 0 is off.
-fn compression_level(text: &str) -> Result<i32, String> {
+pub(super) fn compression_level(text: &str) -> Result<i32, String> {
     match text {
         "off" => Ok(0),
         "auto" => Ok(BackupOptions::default().compression_level),
