@@ -28,7 +28,7 @@ pub use diff::{DiffSummary, Difference, diff};
 pub use forget::{ForgetGroup, ForgetOptions, ForgetReport, forget};
 pub use prune::{PruneOptions, PruneReport, prune};
 pub use repair::{RepairReport, repair_index};
-pub use restore::{RestoreOptions, RestoreSummary, View, restore};
+pub use restore::*;
 pub use select::*;
 pub use stats::{Stats, stats};
 pub use verify::{VerifyReport, verify};
