@@ -20,7 +20,9 @@ mod values;
 mod verify;
 
 pub use attributes::AttributeFilter;
-pub use backup::{BackupOptions, BackupSummary, DatomsSource, FilesSource, Parent, Source, backup};
+pub use backup::{
+    BackupOptions, BackupSummary, DatomsSource, FilesSource, Parent, Source, StreamInput, StreamSource, backup,
+};
 
 pub use check::{CheckOptions, CheckReport, Finding, ReadData, check};
 pub use datoms::TimePoint;

@@ -34,7 +34,7 @@ pub use repack::Repacker;
 pub use session::{OpenSession, Session};
 pub use snapshots::{Listed, SnapshotList};
 pub use store::Store;
-pub use writer::{Commit, Writer, WriterOptions, WriterStatistics};
+pub use writer::{Commit, Delta, Writer, WriterOptions, WriterStatistics};
 
 use crate::crypto::{Keyring, Keys};
 use crate::format::Config;

@@ -26,6 +26,18 @@ const LEAF_FRAME_BYTES: usize = 1 << 20;
 /// Inner nodes are framed together up to this many bytes.
 const INNER_FRAME_BYTES: usize = 128 << 10;
 
+/// When a new blob is stored as its difference to an older one that it resembles.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Delta {
+    /// When the older one is cheap to read.
+    #[default]
+    Auto,
+    /// Always.
+    On,
+    /// Never.
+    Off,
+}
+
 /// How a session writes.
 #[derive(Clone, Debug)]
 pub struct WriterOptions {
@@ -33,13 +45,15 @@ pub struct WriterOptions {
     pub compression_level: i32,
     /// Class of the packs it writes.
     pub class: RetentionClass,
+    /// Whether what changed a little is stored as a difference.
+    pub delta: Delta,
     /// Compute ids and count what is new, but write nothing, not even a session.
     pub dry_run: bool,
 }
 
 impl Default for WriterOptions {
     fn default() -> Self {
-        Self { compression_level: 3, class: RetentionClass::Standard, dry_run: false }
+        Self { compression_level: 3, class: RetentionClass::Standard, delta: Delta::Auto, dry_run: false }
     }
 }
 
@@ -77,7 +91,7 @@ pub struct Writer {
     must_check: bool,
     snapshots: SnapshotList,
     shared: Arc<Shared>,
-    chunker: Chunker,
+    chunker: Arc<Chunker>,
     chunks: Batch,
     leaves: Batch,
     inners: Batch,
@@ -130,7 +144,7 @@ impl Repository {
         let snapshots = self.snapshots()?;
         self.load_index(&gc)?;
         let sizes = self.config().chunker.sizes().map_err(|e| Error::damaged(ObjectPath::config(), e))?;
-        let chunker = Chunker::new(self.keys().gear(), sizes);
+        let chunker = Arc::new(Chunker::new(self.keys().gear(), sizes));
         let in_flight = Arc::new(Mutex::new(HashSet::new()));
         let packer = Packer::new(self.clone(), Arc::clone(&in_flight), options.class);
         let shared = Arc::new(Shared {
@@ -221,7 +235,7 @@ impl Writer {
     }
 
     /// Cuts content as this repository wants it cut.
-    pub fn chunker(&self) -> &Chunker {
+    pub fn chunker(&self) -> &Arc<Chunker> {
         &self.chunker
     }
 

@@ -1,6 +1,6 @@
 //! Entries as records of a tree.
 
-use super::{Body, Content, Entry, XattrValue};
+use super::Head;
 use crate::error::DecodeError;
 use crate::record::{Items, RecordKind, Reference, Rows};
 
@@ -37,19 +37,6 @@ impl RecordKind for Entries {
     }
 
     fn references(&self, _key: &[u8], value: &[u8], references: &mut Vec<Reference>) -> Result<(), DecodeError> {
-        let entry = Entry::decode(value)?;
-        for xattr in &entry.xattrs {
-            if let XattrValue::Chunk(id) = xattr.value {
-                references.push(Reference::Chunk(id));
-            }
-        }
-        if let Body::File { content, .. } = entry.body {
-            match content {
-                Content::Inline(_) => {}
-                Content::Extents(extents) => references.extend(extents.iter().map(|e| Reference::Chunk(e.id))),
-                Content::Tree(tree) => references.push(Reference::Tree(tree)),
-            }
-        }
-        Ok(())
+        Head::parse(value)?.references(references)
     }
 }
