@@ -49,6 +49,7 @@ pub use prune::{PruneOptions, PruneReport, prune};
 pub use repair::{RepairReport, repair_index};
 pub use restore::{RestoreOptions, RestoreSummary, View, restore};
 pub use rewrite::{RewriteOptions, RewriteReport, Rewritten, rewrite};
+pub use restore::*;
 pub use select::*;
 pub use stats::{Stats, stats};
 pub use tag::{Replaced, TagChange, TagOptions, TagReport, tag};
