@@ -4,6 +4,7 @@ A repository is unlocked by a password or by a key file, and figures are only co
 way. restic and borg have passwords only, bupstash has key files only.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -39,7 +40,10 @@ class Place:
 
 
 class Program:
-    """A program; a step is a list of command lines, none where it has no such thing."""
+    """A program; a step is a list of command lines, none where it has no such thing.
+
+    `restore` restores the backup that is `back` before the latest.
+    """
 
     unlocked_by = "password"
     version_flag = "--version"
@@ -61,7 +65,7 @@ class Program:
     def commands(self, step, place):
         if step in BACKUPS:
             return [self.backup(place)]
-        return [[str(argument) for argument in command] for command in getattr(self, step.replace("-", "_"))(place)]
+        return [list(map(str, command)) for command in getattr(self, step.replace("-", "_"))(place)]
 
     def restored_tree(self, place):
         """Where a restore has put the source."""
@@ -81,8 +85,14 @@ class Restic(Program):
     def backup(self, place):
         return [self.path, "-q", "backup", str(place.source)]
 
-    def restore(self, place):
-        return [[self.path, "-q", "restore", "latest", "--target", place.restored]]
+    def restore(self, place, back=0):
+        return [[self.path, "-q", "restore", self.earlier(place, back) if back else "latest", "--target", place.restored]]
+
+    def earlier(self, place, back):
+        """The snapshot so many before the latest: Debian's restic does not know `latest~N`."""
+        environment = dict(os.environ) | {name: str(value) for name, value in self.environment(place).items()}
+        listed = subprocess.run([self.path, "snapshots", "--json"], env=environment, capture_output=True, check=True)
+        return json.loads(listed.stdout)[-1 - back]["short_id"]
 
     def check(self, place):
         return [[self.path, "-q", "check"]]
@@ -105,8 +115,8 @@ class Rustic(Program):
     def backup(self, place):
         return [self.path, "backup", str(place.source)]
 
-    def restore(self, place):
-        return [[self.path, "restore", f"latest:{place.source}", place.restored]]
+    def restore(self, place, back=0):
+        return [[self.path, "restore", f"latest~{back}:{place.source}", place.restored]]
 
     def check(self, place):
         return [[self.path, "check"]]
@@ -145,8 +155,8 @@ class Borg(Program):
     def backup(self, place):
         return [self.path, "create", f"::s{place.taken}", str(place.source)]
 
-    def restore(self, place):
-        return [[self.path, "extract", f"::s{place.taken}"]]
+    def restore(self, place, back=0):
+        return [[self.path, "extract", f"::s{place.taken - back}"]]
 
     def check(self, place):
         return [[self.path, "check"]]
@@ -176,8 +186,8 @@ class Bupstash(Program):
     def backup(self, place):
         return [self.path, "put", "-q", "--send-log", str(place.cache / "log"), f"taken={place.taken}", str(place.source)]
 
-    def restore(self, place):
-        return [[self.path, "restore", "-q", "--into", place.restored, f"taken={place.taken}"]]
+    def restore(self, place, back=0):
+        return [[self.path, "restore", "-q", "--into", place.restored, f"taken={place.taken - back}"]]
 
     def check(self, place):
         return []
@@ -200,8 +210,8 @@ class Packstone(Program):
     def backup(self, place):
         return [self.path, "-q", "backup", str(place.source)]
 
-    def restore(self, place):
-        return [[self.path, "-q", "restore", "latest", "--to", place.restored]]
+    def restore(self, place, back=0):
+        return [[self.path, "-q", "restore", f"latest~{back}", "--to", place.restored]]
 
     def check(self, place):
         return [[self.path, "-q", "check"]]
