@@ -94,9 +94,11 @@ class Run:
         environment |= {name: str(value) for name, value in self.program.environment(self.place).items()}
         self.place.restored.mkdir(exist_ok=True)
         for command in commands:
-            took = measure.run(command, environment, self.place.restored)
+            errors = self.place.folder / "errors"
+            with errors.open("wb") as out:
+                took = measure.run(command, environment, self.place.restored, out)
             if took["code"]:
-                sys.exit(f"{' '.join(command)}: exit {took['code']}")
+                sys.exit(f"{' '.join(command)}: exit {took['code']}\n{errors.read_text()}")
         before, self.size = self.size, corpora.size(self.place.repository)[1]
         return took, self.size - before
 
@@ -150,11 +152,11 @@ def head(runs):
 
 
 def write_rows(path, rng):
-    rows = 290_000
+    rows = 234_000
     db = corpora.opened(path)
     db.executescript("CREATE TABLE event(id INTEGER PRIMARY KEY, count INT, name TEXT, note TEXT); BEGIN;")
     db.executemany("INSERT INTO event VALUES(?,?,?,?)", (
-        (i, rng.randrange(1 << 24, 1 << 30), f"{corpora.word(rng)}-{rng.randrange(10**9)}", corpora.sentence(rng, 45)) for i in range(rows)))
+        (i, rng.randrange(1 << 24, 1 << 30), f"{corpora.word(rng)}-{rng.getrandbits(192):048x}", corpora.sentence(rng, 41)) for i in range(rows)))
     db.execute("COMMIT")
     db.close()
     return rows
