@@ -22,10 +22,15 @@ def run(argv, env=None, cwd=None, errors=None):
     peaks, ended = Peaks(process.pid), threading.Event()
     watcher = threading.Thread(target=peaks.watch, args=(ended,))
     watcher.start()
-    _, status, usage = os.wait4(process.pid, 0)
-    wall = time.monotonic() - started
-    ended.set()
-    watcher.join()
+    try:
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.monotonic() - started
+    except BaseException:
+        process.kill()
+        raise
+    finally:
+        ended.set()
+        watcher.join()
     process.returncode = os.waitstatus_to_exitcode(status)
     cpu = usage.ru_utime + usage.ru_stime
     foreign = max(busy_seconds() - busy - cpu, 0) / (wall * os.cpu_count())
