@@ -28,7 +28,9 @@ fn main() {
     let memory = Memory::watch();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("repository");
-    let repository = tokio::runtime::Runtime::new().unwrap().block_on(async {
+    // Kept to the end: the backend works on its threads.
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let repository = runtime.block_on(async {
         let backend = LocalBackend::create(&path).await.unwrap();
         Repository::create(Arc::new(backend), Secret::key_file(vec![1; 32]), CreateOptions::default()).await.unwrap()
     });
@@ -95,7 +97,8 @@ impl Synthetic {
 /// An entry as files have them that were written one after the other and now and then changed.
 fn entry(n: u64, body: Body) -> Entry {
     let chance = scatter(n);
-    let mtime = Time { seconds: 1_600_000_000 + (n / 50 + chance % 1000).cast_signed(), nanos: (chance % 999_999_937) as u32 };
+    let mtime =
+        Time { seconds: 1_600_000_000 + (n / 50 + chance % 1000).cast_signed(), nanos: (chance % 999_999_937) as u32 };
     Entry {
         body,
         mode: 0o644,
