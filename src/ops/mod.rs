@@ -47,13 +47,11 @@ pub use forget::{ForgetGroup, ForgetOptions, ForgetReport, forget};
 pub use ls::{ListOptions, ListOrder, ListSummary, ls};
 pub use prune::{PruneOptions, PruneReport, prune};
 pub use repair::{RepairReport, repair_index};
-pub use restore::{RestoreOptions, RestoreSummary, View, restore};
-pub use rewrite::{RewriteOptions, RewriteReport, Rewritten, rewrite};
 pub use restore::*;
+pub use rewrite::{RewriteOptions, RewriteReport, Rewritten, rewrite};
 pub use select::*;
-pub use stats::{Stats, stats};
-pub use tag::{Replaced, TagChange, TagOptions, TagReport, tag};
 pub use stats::{RestoreSize, SnapshotSize, Stats, different_files, restore_sizes, snapshot_sizes, stats};
+pub use tag::{Replaced, TagChange, TagOptions, TagReport, tag};
 pub use verify::{VerifyReport, verify};
 
 use crate::error::{Error, ErrorKind, Result};

@@ -11,9 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use datoms::DatomsSource;
-pub use files::{FilesSource, StreamInput, StreamSource};
 pub(super) use datoms::store_value;
-pub use files::FilesSource;
+pub use files::{FilesSource, StreamInput, StreamSource};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{RetentionClass, Snapshot, SourceDescription};

@@ -2,6 +2,8 @@
 
 mod files;
 
+use std::ffi::OsStr;
+
 use clap::{Args, ValueEnum};
 use packstone::ErrorKind;
 use packstone::ops::{self, AttributeFilter, RestoreOptions, TimePoint, View};
@@ -11,6 +13,7 @@ use serde_json::json;
 use crate::args::Filters;
 use crate::context::Context;
 use crate::exit::{Code, Result};
+use crate::location::Location as Place;
 use crate::output::{counted, grouped};
 use crate::progress::Status;
 use crate::{describe, location, reference, size};
@@ -136,7 +139,7 @@ impl Choice {
 }
 
 pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
-    if location::is_path(&arguments.target) {
+    if let Place::Path(_) = location::parse(OsStr::new(&arguments.target))? {
         return files::run(context, &arguments);
     }
     let location = location::target(&arguments.target)?;

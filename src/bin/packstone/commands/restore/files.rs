@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use packstone::ErrorKind;
-use packstone::ops::{self, Change, ChangeSink, Overwrite, Pattern, RestoreFilesOptions, RestoreFilesSummary};
+use packstone::ops::{self, Change, ChangeSink, Overwrite, PathPattern, RestoreFilesOptions, RestoreFilesSummary};
 use serde_json::json;
 
 use super::Arguments;
@@ -76,8 +76,8 @@ impl FilesChoice {
         }
     }
 
-    fn patterns(exact: &[String], any_case: &[String]) -> Vec<Pattern> {
-        let pattern = |any_case| move |text: &String| Pattern { text: text.clone(), any_case };
+    fn patterns(exact: &[String], any_case: &[String]) -> Vec<PathPattern> {
+        let pattern = |any_case| move |text: &String| PathPattern { text: text.clone(), any_case };
         exact.iter().map(pattern(false)).chain(any_case.iter().map(pattern(true))).collect()
     }
 }
