@@ -147,8 +147,8 @@ struct Pending {
 }
 
 enum What {
-    /// A row as it is, of a file of this size.
-    Row(Vec<u8>, u64),
+    /// The parent's row.
+    Row { row: Vec<u8>, kind: Kind, size: u64 },
     /// The pool reads it.
     Read {
         /// The parent's row.
@@ -189,14 +189,14 @@ impl Storing<'_, '_> {
             let same = same::compare(&found, &head, row.began, self.options);
             let known = same != Same::Nothing && is_known(&self.run.writer, &head, &mut self.references)?;
             if known && same == Same::All {
-                self.figures.count(found.stat.kind, found.stat.size, Change::Unmodified);
-                let size = found.stat.size;
+                let (kind, size) = (found.stat.kind, found.stat.size);
                 if self.pending.is_empty() {
+                    self.figures.count(kind, size, Change::Unmodified);
                     let _: Pushed = self.builder.push(&mut self.run.writer, &found.key, row.value)?;
                     return self.tick(1, size);
                 }
                 let row = row.value.to_vec();
-                self.wait(found.key, row.len() as u64, What::Row(row, size));
+                self.wait(found.key, row.len() as u64, What::Row { row, kind, size });
                 return Ok(());
             }
             keep_content = known;
@@ -266,7 +266,8 @@ impl Storing<'_, '_> {
         let Some(Pending { key, bytes, what }) = self.pending.pop_front() else { return Ok(false) };
         self.pending_bytes -= bytes;
         match what {
-            What::Row(row, size) => {
+            What::Row { row, kind, size } => {
+                self.figures.count(kind, size, Change::Unmodified);
                 let _: Pushed = self.builder.push(&mut self.run.writer, &key, &row)?;
                 self.tick(1, size)?;
             }
@@ -393,11 +394,11 @@ impl Storing<'_, '_> {
                 Streamed::Again => {
                     list = ExtentList::default();
                     like.iter_mut().for_each(Resemblance::again);
-                    self.bytes = before;
+                    self.rewind(before);
                 }
                 Streamed::End(end) => {
                     // The file counts when its row does.
-                    self.bytes = before;
+                    self.rewind(before);
                     let (stat, changed) = match end {
                         Ok(end) => end,
                         Err(error) => return Ok(Err(error)),
@@ -457,6 +458,12 @@ impl Storing<'_, '_> {
         self.run.observer.event(Event::Files { files: self.figures.files(), bytes: self.bytes });
         let builder = &self.builder;
         self.run.maybe_partial(|writer| Ok(vec![named(FILES, builder.checkpoint(writer)?, Vec::new())]))
+    }
+
+    /// Bytes that were told of do not count after all.
+    fn rewind(&mut self, bytes: u64) {
+        self.bytes = bytes;
+        self.ticked.1 = self.ticked.1.min(bytes);
     }
 
     /// A path that could not be read; one that was found and is gone by now is only mentioned: there is nothing to be missed.
