@@ -1,14 +1,17 @@
 //! Directory trees: every path below some roots, in the order of keys (see [`crate::record::entry`]).
 
+mod excludes;
 mod metadata;
 mod names;
 mod place;
 mod reading;
+mod roots;
 mod stream;
 mod walk;
 
 use std::path::PathBuf;
 
+pub use excludes::Excludes;
 pub use metadata::{Kind, Metadata, Stat};
 pub use names::Names;
 pub use reading::Reading;
