@@ -19,9 +19,10 @@ use super::{FILES, FilesSource, entry};
 use crate::error::{Error, Result};
 use crate::format::Snapshot;
 use crate::ops::backup::run::{Run, named};
+use crate::ops::mark;
 use crate::progress::Event;
 use crate::record::entry::{Body, Content, Entry, Head, path_of_key};
-use crate::record::{Entries, Extents, Reference};
+use crate::record::{Entries, Extents, RecordKind, Reference};
 use crate::repository::{Reader, Writer};
 use crate::source::files::{Found, Kind, Names, Options, Stat, Step, Walk};
 use crate::tree::{Builder, Pushed, Root, TreeParameters};
@@ -57,8 +58,9 @@ pub(super) fn store(
     parents: (Option<&Snapshot>, Option<&Snapshot>),
 ) -> Result<Done> {
     let repository = run.writer.repository().clone();
-    let reader = repository.reader();
+    let reader = run.writer.reader().clone();
     let (entries, extents) = (repository.tree_parameters(&Entries), repository.tree_parameters(&Extents));
+    run.writer.resemble(&entries, &root_of(parents.1.or(parents.0)));
     let parents = Parents::new(&reader, &entries, parents, run.observer)?;
     let cutter = Cutter { chunker: run.writer.chunker().clone(), keys: repository.keys().clone() };
     let walk = Walk::new(&source.paths, &source.options)?;
@@ -98,6 +100,12 @@ pub(super) fn store(
     storing.submit()?;
     while storing.settle_first(Wait::Yes)? {}
     storing.finish()
+}
+
+/// The tree of files of a snapshot; an empty one if there is none.
+fn root_of(snapshot: Option<&Snapshot>) -> Root {
+    let root = snapshot.and_then(|snapshot| snapshot.roots.iter().find(|root| root.name == FILES));
+    root.map_or_else(|| Root::empty(Entries.code()), mark::root)
 }
 
 fn threads(wanted: Option<NonZero<usize>>) -> NonZero<usize> {
@@ -379,6 +387,11 @@ impl Storing<'_, '_> {
         pieces: &Receiver<Streamed>,
         old: Option<Content>,
     ) -> Result<io::Result<(Stat, bool, Content)>> {
+        let older = match &old {
+            Some(Content::Tree(tree)) => Root::from(tree.clone()),
+            _ => Root::empty(Extents.code()),
+        };
+        self.run.writer.resemble(self.extents, &older);
         let mut like = old.and_then(|content| Resemblance::new(content, self.reader, self.extents));
         let mut list = ExtentList::default();
         let before = self.bytes;
