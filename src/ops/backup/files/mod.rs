@@ -18,7 +18,7 @@ mod stream;
 use std::path::PathBuf;
 
 use super::run::{Run, Stored, named};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::format::{Snapshot, SourceDescription};
 use crate::ops::mark;
 use crate::progress::Event;
@@ -64,17 +64,6 @@ impl FilesSource {
         };
         self.paths.iter().map(describe).collect()
     }
-
-    /// Refuses a backup of nothing.
-    fn require_some(&self) -> Result<()> {
-        let missing = |path: &PathBuf| {
-            path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
-        };
-        match self.paths.iter().all(missing) {
-            true => Err(Error::new(ErrorKind::NotFound, self.location(), "no such file or directory")),
-            false => Ok(()),
-        }
-    }
 }
 
 /// The options that change what is read, for people.
@@ -101,7 +90,6 @@ fn options(options: &source::Options) -> Vec<(String, String)> {
 }
 
 pub(super) fn store(run: &mut Run<'_>, source: &FilesSource) -> Result<Stored> {
-    source.require_some()?;
     run.observer.event(Event::Stage { name: "backing up files", total: None });
     run.keep_cursor(machine::now_ms().to_be_bytes().to_vec());
     let (complete, partial) = (usable(run, run.parent.clone())?, usable(run, run.interrupted.clone())?);
