@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use super::directory_names::{NameBuffer, NameSorter, SortedNames, Span};
 use crate::record::entry::{child_key, path_of_key};
 use crate::source::files::excludes::Excludes;
+use crate::source::files::metadata::replaced;
 use crate::source::files::place::Place;
 use crate::source::files::roots::Roots;
 use crate::source::files::{Kind, Stat};
@@ -121,7 +122,9 @@ impl Rules {
                 false => stat_following(&path_of_key(&child)),
             };
             match &said {
-                Ok(stat) if stat.kind == Kind::Directory => descents.push(Descent { item: items.len(), whole: is_root }),
+                Ok(stat) if stat.kind == Kind::Directory => {
+                    descents.push(Descent { item: items.len(), whole: is_root })
+                }
                 Ok(stat) if is_root && self.excludes.is_too_large(stat) => continue,
                 _ => {}
             }
@@ -177,7 +180,12 @@ impl Rules {
 
     // What is left of a directory in which these files leave out the others.
     fn list_tags(
-        &self, key: Vec<u8>, path: PathBuf, directory: &OwnedFd, device: u64, tags: Vec<Vec<u8>>,
+        &self,
+        key: Vec<u8>,
+        path: PathBuf,
+        directory: &OwnedFd,
+        device: u64,
+        tags: Vec<Vec<u8>>,
     ) -> io::Result<Listing> {
         let mut names = self.names_to_roots(&key)?;
         for tag in &tags {
@@ -301,8 +309,4 @@ fn stat_following(path: &Path) -> Result<Stat, Errno> {
 
 fn errno(error: io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error)
-}
-
-fn replaced() -> io::Error {
-    io::Error::other("was replaced while the backup ran")
 }

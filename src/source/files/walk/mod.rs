@@ -3,6 +3,8 @@
 mod ahead;
 mod directory_names;
 mod listing;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::io;
@@ -59,7 +61,11 @@ impl Walk {
     }
 
     fn with_limits(
-        paths: &[PathBuf], options: &Options, limits: Limits, entries_max: usize, names_max: usize,
+        paths: &[PathBuf],
+        options: &Options,
+        limits: Limits,
+        entries_max: usize,
+        names_max: usize,
     ) -> Result<Self> {
         let excludes = Excludes::new(options)?;
         let (roots, problems) = reachable(paths, &excludes)?;
