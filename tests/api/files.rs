@@ -72,7 +72,8 @@ impl Place {
     }
 }
 
-async fn entries(repository: &Repository, summary: &BackupSummary) -> BTreeMap<PathBuf, Entry> {
+/// All entries of a snapshot, by path.
+pub async fn entries(repository: &Repository, summary: &BackupSummary) -> BTreeMap<PathBuf, Entry> {
     let (repository, root) = (repository.clone(), summary.snapshot.roots[0].clone());
     blocking(move || {
         assert_eq!(root.name, "files");
@@ -114,7 +115,8 @@ fn extents(repository: &Repository, entry: &Entry) -> Vec<Extent> {
     }
 }
 
-fn content(repository: &Repository, entry: &Entry) -> Vec<u8> {
+/// The bytes of a file.
+pub fn content(repository: &Repository, entry: &Entry) -> Vec<u8> {
     if let Body::File { content: Content::Inline(bytes), .. } = &entry.body {
         return bytes.clone();
     }
@@ -386,39 +388,36 @@ async fn a_file_of_pages_is_cut_at_runs_of_pages() {
     assert!(again.snapshot.statistics.bytes_added < 200_000, "{:?}", again.snapshot.statistics);
 }
 
+/// Adds a byte to a file whenever it hears of progress.
+struct Appending(PathBuf, Problems);
+
+impl Observer for Appending {
+    fn event(&self, event: Event<'_>) {
+        self.1.event(event);
+        if let Event::Files { .. } = event {
+            let mut file = fs::File::options().append(true).open(&self.0).unwrap();
+            std::io::Write::write_all(&mut file, b"x").unwrap();
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_changes_all_the_time_is_reported() {
     let place = Place::new().await;
-    // Long enough to be read that the clock of the file system moves on meanwhile.
-    const LEN: usize = 32 << 20;
+    // So long that progress is told of before it is read to its end.
+    const LEN: usize = 96 << 20;
     let path = place.write("busy", vec![b'a'; LEN]);
     place.write("calm", "calm");
-    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let writer = std::thread::spawn({
-        let stop = Arc::clone(&stop);
-        move || {
-            let mut file = fs::File::options().append(true).open(path).unwrap();
-            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                std::io::Write::write_all(&mut file, &[b'x'; 4096]).unwrap();
-                file.set_len(LEN as u64).unwrap();
-            }
-        }
-    });
-    std::thread::sleep(Duration::from_millis(20));
-    let problems = Arc::new(Problems::default());
-    let summary = ops::backup(&place.repository, place.source(), options(), problems.clone()).await;
-    stop.store(true, std::sync::atomic::Ordering::Relaxed);
-    writer.join().unwrap();
-    let summary = summary.unwrap();
+    let appending = Arc::new(Appending(path, Problems::default()));
+    let summary = ops::backup(&place.repository, place.source(), options(), appending.clone()).await.unwrap();
     assert_eq!(summary.snapshot.skipped_count, 1);
     assert!(summary.snapshot.skipped[0].0.ends_with("busy") && summary.snapshot.skipped[0].1.contains("changed"));
-    assert_eq!(problems.0.lock().unwrap().len(), 1);
+    assert_eq!(appending.1.0.lock().unwrap().len(), 1);
     let entries = place.entries(&summary).await;
     let content = place.content(&entries[Path::new("busy")]).await;
-    assert!(content[..LEN].iter().all(|&byte| byte == b'a'));
+    assert!(content.len() > LEN && content[..LEN].iter().all(|&byte| byte == b'a'));
     assert_eq!(place.content(&entries[Path::new("calm")]).await, b"calm");
     // What was stored of it is not taken for what it is now.
-    settle();
     let next = place.backup().await;
     assert_eq!((next.snapshot.skipped_count, figure(&next, "files_changed")), (0, 1));
 }

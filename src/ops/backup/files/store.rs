@@ -19,9 +19,10 @@ use super::{FILES, FilesSource, entry};
 use crate::error::{Error, Result};
 use crate::format::Snapshot;
 use crate::ops::backup::run::{Run, named};
+use crate::ops::mark;
 use crate::progress::Event;
 use crate::record::entry::{Body, Content, Entry, Head, path_of_key};
-use crate::record::{Entries, Extents, Reference};
+use crate::record::{Entries, Extents, RecordKind, Reference};
 use crate::repository::{Reader, Writer};
 use crate::source::files::{Found, Kind, Names, Options, Stat, Step, Walk};
 use crate::tree::{Builder, Pushed, Root, TreeParameters};
@@ -57,8 +58,9 @@ pub(super) fn store(
     parents: (Option<&Snapshot>, Option<&Snapshot>),
 ) -> Result<Done> {
     let repository = run.writer.repository().clone();
-    let reader = repository.reader();
+    let reader = run.writer.reader().clone();
     let (entries, extents) = (repository.tree_parameters(&Entries), repository.tree_parameters(&Extents));
+    run.writer.resemble(&entries, &root_of(parents.1.or(parents.0)));
     let parents = Parents::new(&reader, &entries, parents, run.observer)?;
     let cutter = Cutter { chunker: run.writer.chunker().clone(), keys: repository.keys().clone() };
     let walk = Walk::new(&source.paths, &source.options)?;
@@ -98,6 +100,12 @@ pub(super) fn store(
     storing.submit()?;
     while storing.settle_first(Wait::Yes)? {}
     storing.finish()
+}
+
+/// The tree of files of a snapshot; an empty one if there is none.
+fn root_of(snapshot: Option<&Snapshot>) -> Root {
+    let root = snapshot.and_then(|snapshot| snapshot.roots.iter().find(|root| root.name == FILES));
+    root.map_or_else(|| Root::empty(Entries.code()), mark::root)
 }
 
 fn threads(wanted: Option<NonZero<usize>>) -> NonZero<usize> {
@@ -147,8 +155,8 @@ struct Pending {
 }
 
 enum What {
-    /// A row as it is, of a file of this size.
-    Row(Vec<u8>, u64),
+    /// The parent's row.
+    Row { row: Vec<u8>, kind: Kind, size: u64 },
     /// The pool reads it.
     Read {
         /// The parent's row.
@@ -189,14 +197,14 @@ impl Storing<'_, '_> {
             let same = same::compare(&found, &head, row.began, self.options);
             let known = same != Same::Nothing && is_known(&self.run.writer, &head, &mut self.references)?;
             if known && same == Same::All {
-                self.figures.count(found.stat.kind, found.stat.size, Change::Unmodified);
-                let size = found.stat.size;
+                let (kind, size) = (found.stat.kind, found.stat.size);
                 if self.pending.is_empty() {
+                    self.figures.count(kind, size, Change::Unmodified);
                     let _: Pushed = self.builder.push(&mut self.run.writer, &found.key, row.value)?;
                     return self.tick(1, size);
                 }
                 let row = row.value.to_vec();
-                self.wait(found.key, row.len() as u64, What::Row(row, size));
+                self.wait(found.key, row.len() as u64, What::Row { row, kind, size });
                 return Ok(());
             }
             keep_content = known;
@@ -266,7 +274,8 @@ impl Storing<'_, '_> {
         let Some(Pending { key, bytes, what }) = self.pending.pop_front() else { return Ok(false) };
         self.pending_bytes -= bytes;
         match what {
-            What::Row(row, size) => {
+            What::Row { row, kind, size } => {
+                self.figures.count(kind, size, Change::Unmodified);
                 let _: Pushed = self.builder.push(&mut self.run.writer, &key, &row)?;
                 self.tick(1, size)?;
             }
@@ -378,6 +387,11 @@ impl Storing<'_, '_> {
         pieces: &Receiver<Streamed>,
         old: Option<Content>,
     ) -> Result<io::Result<(Stat, bool, Content)>> {
+        let older = match &old {
+            Some(Content::Tree(tree)) => Root::from(tree.clone()),
+            _ => Root::empty(Extents.code()),
+        };
+        self.run.writer.resemble(self.extents, &older);
         let mut like = old.and_then(|content| Resemblance::new(content, self.reader, self.extents));
         let mut list = ExtentList::default();
         let before = self.bytes;
@@ -393,11 +407,11 @@ impl Storing<'_, '_> {
                 Streamed::Again => {
                     list = ExtentList::default();
                     like.iter_mut().for_each(Resemblance::again);
-                    self.bytes = before;
+                    self.rewind(before);
                 }
                 Streamed::End(end) => {
                     // The file counts when its row does.
-                    self.bytes = before;
+                    self.rewind(before);
                     let (stat, changed) = match end {
                         Ok(end) => end,
                         Err(error) => return Ok(Err(error)),
@@ -457,6 +471,12 @@ impl Storing<'_, '_> {
         self.run.observer.event(Event::Files { files: self.figures.files(), bytes: self.bytes });
         let builder = &self.builder;
         self.run.maybe_partial(|writer| Ok(vec![named(FILES, builder.checkpoint(writer)?, Vec::new())]))
+    }
+
+    /// Bytes that were told of do not count after all.
+    fn rewind(&mut self, bytes: u64) {
+        self.bytes = bytes;
+        self.ticked.1 = self.ticked.1.min(bytes);
     }
 
     /// A path that could not be read; one that was found and is gone by now is only mentioned: there is nothing to be missed.
