@@ -21,7 +21,7 @@ const NODE_PACK_BYTES: u64 = 16 << 20;
 /// Packs that may be on their way to the backend at once.
 const UPLOADS: usize = 2;
 /// An index object is written when this much was stored since the last one ...
-const INDEX_EVERY_BYTES: u64 = 256 << 20;
+const INDEX_EVERY_BYTES: u64 = 128 << 20;
 /// ... or this long ago.
 const INDEX_EVERY: Duration = Duration::from_secs(60);
 

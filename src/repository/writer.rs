@@ -247,8 +247,13 @@ impl Writer {
 
     /// Stores a chunk unless it is known, and returns its id.
     pub fn write_chunk(&mut self, content: Bytes) -> Result<BlobId> {
+        self.write_chunk_like(content, None)
+    }
+
+    /// Stores a chunk unless it is known, if it pays as a difference to one that it probably resembles.
+    pub fn write_chunk_like(&mut self, content: Bytes, like: Option<BlobId>) -> Result<BlobId> {
         let id = self.repository.keys().blob_id_chunk(&content);
-        self.write_hashed_chunk(id, content, None)?;
+        self.write_hashed_chunk(id, content, like)?;
         Ok(id)
     }
 

@@ -7,6 +7,7 @@ mod crash;
 mod damage;
 mod datoms;
 mod deltas;
+mod deltas_written;
 mod diff;
 mod file_model;
 mod files;
