@@ -39,12 +39,27 @@ pub(in crate::ops) enum Moment<'a> {
     },
 }
 
-/// Goes through the trees of snapshots, by (host, label) and time. The first of a group is walked, within `range`; of each
+/// Which rows of the first snapshot of a group matter. Of later ones all that differ are told.
+pub(in crate::ops) struct Part<'a> {
+    /// Their keys.
+    pub(in crate::ops) range: KeyRange,
+    /// Says from a subtree's summary whether to look into it.
+    pub(in crate::ops) wanted: &'a dyn Fn(&[u8]) -> bool,
+}
+
+impl Part<'_> {
+    /// All of them.
+    pub(in crate::ops) fn whole() -> Self {
+        Self { range: KeyRange::all(), wanted: &|_| true }
+    }
+}
+
+/// Goes through the trees of snapshots, by (host, label) and time. The first of a group is walked, as far as `part` goes; of each
 /// later one what differs from the one before is read. How many snapshots have files.
 pub(in crate::ops) fn follow(
     reader: &Reader,
     snapshots: &[Snapshot],
-    range: &KeyRange,
+    part: &Part<'_>,
     observer: &Arc<dyn Observer>,
     tell: &mut dyn FnMut(Moment<'_>) -> Result<()>,
 ) -> Result<u64> {
@@ -68,7 +83,7 @@ pub(in crate::ops) fn follow(
             }
             _ => {
                 tell(Moment::Begin)?;
-                let mut rows = tree.rows(range)?;
+                let mut rows = tree.rows(&part.range)?.only(part.wanted);
                 while let Some((key, value)) = rows.next_record()? {
                     tell(Moment::There { tree: &tree, key, value })?;
                 }

@@ -11,7 +11,7 @@ mod walk;
 pub use children::Children;
 pub use content::{FileContent, Piece};
 pub use extents::FileExtents;
-pub(in crate::ops) use history::{Moment, follow, live};
+pub(in crate::ops) use history::{Moment, Part, follow, live};
 pub use walk::Entries;
 
 use std::fmt;
@@ -22,7 +22,7 @@ use super::mark;
 use crate::error::{DecodeError, Error, ErrorKind, Result};
 use crate::format::Snapshot;
 use crate::id::{BlobId, SnapshotId};
-use crate::record::entry::{self, Content, Entry};
+use crate::record::entry::{self, Content, Entry, Head};
 use crate::record::{self, Extents as ExtentRecords};
 use crate::repository::{Reader, Repository};
 use crate::tree::{self, KeyRange, Node, ReadNode, Root, TreeParameters, Walker};
@@ -186,6 +186,11 @@ impl FileTree {
 /// The entry of a row.
 pub(in crate::ops) fn decode(key: &[u8], value: &[u8]) -> Result<Entry> {
     Entry::decode(value).map_err(|why| damaged(key, why))
+}
+
+/// What does not vary in length of the entry of a row.
+pub(in crate::ops) fn head<'a>(key: &[u8], value: &'a [u8]) -> Result<Head<'a>> {
+    Head::parse(value).map_err(|why| damaged(key, why))
 }
 
 fn damaged(key: &[u8], why: DecodeError) -> Error {

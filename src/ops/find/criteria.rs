@@ -7,7 +7,7 @@ use std::path::Path;
 use globset::{GlobBuilder, GlobMatcher};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::record::entry::{self, Body, Entry, Time};
+use crate::record::entry::{self, Head, Kind, Summary, Time};
 use crate::tree::KeyRange;
 
 /// What a path must be; everything that is given must hold.
@@ -98,6 +98,15 @@ impl SizeTest {
             Self::Exactly(bytes) => size == bytes,
         }
     }
+
+    /// Whether it may allow one of some files, of which the largest has this size.
+    fn may_allow(self, largest: u64) -> bool {
+        match self {
+            Self::Above(bytes) => largest > bytes,
+            Self::Below(bytes) => bytes > 0,
+            Self::Exactly(bytes) => largest >= bytes,
+        }
+    }
 }
 
 impl Criteria {
@@ -107,12 +116,19 @@ impl Criteria {
     }
 
     /// Whether what is there matches.
-    pub(super) fn match_entry(&self, entry: &Entry) -> bool {
-        let sized = matches!(entry.body, Body::File { .. }) || self.sizes.is_empty();
-        sized
-            && self.sizes.iter().all(|test| test.allows(entry.size()))
+    pub(super) fn match_entry(&self, entry: &Head<'_>) -> bool {
+        (self.sizes.is_empty() || entry.kind == Kind::File)
+            && self.sizes.iter().all(|test| test.allows(entry.size))
             && self.oldest.is_none_or(|oldest| entry.mtime >= oldest)
             && self.newest.is_none_or(|newest| entry.mtime <= newest)
+    }
+
+    /// Whether entries of which this is said may match.
+    pub(super) fn may_be_in(&self, summary: &Summary) -> bool {
+        (self.sizes.is_empty() || summary.files > 0)
+            && self.sizes.iter().all(|test| test.may_allow(summary.largest))
+            && self.oldest.is_none_or(|oldest| summary.newest_mtime_seconds >= oldest.seconds)
+            && self.newest.is_none_or(|newest| summary.oldest_mtime_seconds <= newest.seconds)
     }
 
     /// The keys of all that may match.

@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::format::Snapshot;
 use crate::id::{BlobId, SnapshotId};
 use crate::progress::Observer;
-use crate::record::entry::Entry;
+use crate::record::entry::{Entry, Summary};
 use crate::repository::{Reader, Repository};
 use crate::tree::{self, Next, Visit};
 
@@ -84,7 +84,9 @@ pub async fn find(
             seen: Seen::default(),
         };
         let range = options.criteria.range();
-        files::follow(&reader, &snapshots, &range, &observer, &mut |moment| match moment {
+        let wanted = |summary: &[u8]| Summary::decode(summary).map_or(true, |s| options.criteria.may_be_in(&s));
+        let part = files::Part { range, wanted: &wanted };
+        files::follow(&reader, &snapshots, &part, &observer, &mut |moment| match moment {
             Moment::Begin => {
                 search.matches.clear();
                 search.seen = Seen::default();
@@ -120,8 +122,7 @@ impl Search<'_> {
         if !self.criteria.may_name(key) {
             return Ok(());
         }
-        let entry = files::decode(key, value)?;
-        if !self.criteria.match_entry(&entry) {
+        if !self.criteria.match_entry(&files::head(key, value)?) {
             return Ok(());
         }
         let blobs = match &self.blobs {

@@ -9,10 +9,9 @@ use crate::id::SnapshotId;
 use crate::ops::files::{self, Moment};
 use crate::ops::{self};
 use crate::progress::Observer;
-use crate::record::entry::{Body, Content, Entry};
+use crate::record::entry::{Body, Content, Head, Kind};
 use crate::repository::Repository;
 use crate::sorter::{Sorter, SorterOptions};
-use crate::tree::KeyRange;
 
 /// What a restore of a snapshot would write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,11 +43,11 @@ pub(super) fn sizes(
     let snapshots = files::live(repository, ids)?;
     let mut sizes = HashMap::new();
     let mut sum = Sum::default();
-    files::follow(&repository.reader(), &snapshots, &KeyRange::all(), observer, &mut |moment| {
+    files::follow(&repository.reader(), &snapshots, &files::Part::whole(), observer, &mut |moment| {
         match moment {
             Moment::Begin => sum = Sum::default(),
-            Moment::Gone { key, value } => sum.remove(&files::decode(key, value)?),
-            Moment::There { key, value, .. } => sum.add(&files::decode(key, value)?),
+            Moment::Gone { key, value } => sum.remove(&files::head(key, value)?),
+            Moment::There { key, value, .. } => sum.add(&files::head(key, value)?),
             Moment::Complete { snapshot, .. } => {
                 sizes.insert(snapshot.id, sum.size());
             }
@@ -69,9 +68,12 @@ struct Sum {
 }
 
 impl Sum {
-    fn add(&mut self, entry: &Entry) {
+    fn add(&mut self, entry: &Head<'_>) {
         self.paths += 1;
-        let Body::File { size, .. } = entry.body else { return };
+        if entry.kind != Kind::File {
+            return;
+        }
+        let size = entry.size;
         if let Some(link) = entry.link {
             let names = self.links.entry((link.device, entry.inode, size)).or_default();
             *names += 1;
@@ -83,9 +85,12 @@ impl Sum {
         self.bytes += u128::from(size);
     }
 
-    fn remove(&mut self, entry: &Entry) {
+    fn remove(&mut self, entry: &Head<'_>) {
         self.paths -= 1;
-        let Body::File { size, .. } = entry.body else { return };
+        if entry.kind != Kind::File {
+            return;
+        }
+        let size = entry.size;
         if let Some(link) = entry.link {
             let file = (link.device, entry.inode, size);
             if let Some(names) = self.links.get_mut(&file) {
@@ -117,7 +122,7 @@ pub async fn different_files(
     ops::blocking(move || {
         let snapshots = files::live(&repository, &snapshots)?;
         let mut sorter = Sorter::new(SorterOptions { memory_bytes, directory: temporary });
-        files::follow(&repository.reader(), &snapshots, &KeyRange::all(), &observer, &mut |moment| {
+        files::follow(&repository.reader(), &snapshots, &files::Part::whole(), &observer, &mut |moment| {
             let Moment::There { key, value, .. } = moment else { return Ok(()) };
             match &files::decode(key, value)?.body {
                 Body::File { size, content } => sorter.push(&content_row(*size, content)),
@@ -161,13 +166,15 @@ fn content_row(size: u64, content: &Content) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
     use proptest::prelude::*;
 
     use super::*;
-    use crate::record::entry::{Link, Owner, Time};
+    use crate::record::entry::{Entry, Link, Owner, Time};
 
-    fn file(inode: u64, size: u64, links: u64) -> Entry {
-        Entry {
+    fn file(inode: u64, size: u64, links: u64) -> Vec<u8> {
+        let entry = Entry {
             body: Body::File { size, content: Content::Extents(Vec::new()) },
             mode: 0,
             owner: Owner::default(),
@@ -177,7 +184,8 @@ mod tests {
             inode,
             link: (links > 1).then_some(Link { device: 1, count: links }),
             xattrs: Vec::new(),
-        }
+        };
+        entry.encode()
     }
 
     proptest! {
@@ -188,13 +196,13 @@ mod tests {
         ) {
             let (mut sum, mut expected) = (Sum::default(), Sum::default());
             for (inode, size, links) in stay.iter().chain(&go) {
-                sum.add(&file(*inode, *size, *links));
+                sum.add(&Head::parse(&file(*inode, *size, *links)).unwrap());
             }
             for (inode, size, links) in &go {
-                sum.remove(&file(*inode, *size, *links));
+                sum.remove(&Head::parse(&file(*inode, *size, *links)).unwrap());
             }
             for (inode, size, links) in &stay {
-                expected.add(&file(*inode, *size, *links));
+                expected.add(&Head::parse(&file(*inode, *size, *links)).unwrap());
             }
             prop_assert_eq!(sum.size(), expected.size());
         }
