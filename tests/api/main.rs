@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking and says what it skips")]
 
 mod check;
+mod copy;
 mod crash;
 mod damage;
 mod datoms;
@@ -11,5 +12,6 @@ mod diff;
 mod fixtures;
 mod forget;
 mod prune;
+mod rewrite;
 mod roundtrip;
 mod sessions;
