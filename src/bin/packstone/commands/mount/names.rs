@@ -23,8 +23,6 @@ pub struct Names {
 pub struct Directory {
     /// Its path below the mount point; empty for that itself.
     pub path: String,
-    /// The directory that it is in.
-    pub parent: DirectoryIndex,
     /// What is in it.
     pub children: BTreeMap<String, Child>,
 }
@@ -43,7 +41,7 @@ pub enum Child {
 impl Names {
     /// Of snapshots, oldest first.
     pub fn new(snapshots: &[Snapshot], template: Option<&str>) -> Result<Self> {
-        let top = Directory { path: String::new(), parent: 0, children: BTreeMap::new() };
+        let top = Directory { path: String::new(), children: BTreeMap::new() };
         let mut names = Self { directories: vec![top], leaves: Vec::new() };
         let ids = names.directory(0, "ids");
         let times = names.directory(0, "snapshots");
@@ -69,7 +67,7 @@ impl Names {
         }
         let path = self.path(parent, name);
         let index = self.directories.len();
-        self.directories.push(Directory { path, parent, children: BTreeMap::new() });
+        self.directories.push(Directory { path, children: BTreeMap::new() });
         self.directories[parent].children.insert(name.to_owned(), Child::Directory(index));
         index
     }

@@ -19,6 +19,9 @@ const ENTRIES: usize = 4096;
 /// Bytes of chunks that are kept: several readers of one file at a time, a chunk or two of each.
 const CHUNK_BYTES: usize = 8 << 20;
 
+/// The number of a snapshot, and a key in it.
+type Path = (usize, Box<[u8]>);
+
 /// The trees, opened as they are needed.
 pub struct Snapshots {
     reader: Reader,
@@ -27,7 +30,8 @@ pub struct Snapshots {
     leaves: Vec<(String, usize)>,
     /// Who owns directories that no entry describes.
     owner: (u32, u32),
-    entries: Mutex<HashMap<(usize, Box<[u8]>), Arc<Entry>>>,
+    /// By snapshot and key.
+    entries: Mutex<HashMap<Path, Arc<Entry>>>,
     chunks: Mutex<VecDeque<(BlobId, Bytes)>>,
 }
 
