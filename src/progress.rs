@@ -29,6 +29,13 @@ pub enum Event<'a> {
         /// Units finished since the stage began.
         done: u64,
     },
+    /// So many files, of so many bytes, of the stage are finished so far.
+    Files {
+        /// Files since the stage began.
+        files: u64,
+        /// Their bytes, and those of the file at hand.
+        bytes: u64,
+    },
     /// Something worth knowing that does not change the result.
     Note(&'a str),
     /// Something the run survived but that its exit code will show: an unreadable file, a lossy value.

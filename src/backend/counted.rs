@@ -106,6 +106,10 @@ impl<B: Backend> Backend for Counted<B> {
         self.inner.location()
     }
 
+    fn is_local(&self) -> bool {
+        self.inner.is_local()
+    }
+
     fn put<'a>(&'a self, path: &'a ObjectPath, body: Sealed) -> Answer<'a, ()> {
         let bytes = Some((&self.counters.written_bytes, body.len()));
         Box::pin(async move { self.count(&self.counters.put, bytes, self.inner.put(path, body).await) })

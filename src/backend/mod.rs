@@ -49,6 +49,11 @@ pub trait Backend: Send + Sync {
     /// Where this is, as shown to people; no credentials.
     fn location(&self) -> String;
 
+    /// Whether reading costs about what reading a disk of this machine does.
+    fn is_local(&self) -> bool {
+        false
+    }
+
     /// Stores an object under a name that nobody else uses. Readers see all of it or nothing.
     fn put<'a>(&'a self, path: &'a ObjectPath, body: Sealed) -> Answer<'a, ()>;
 
@@ -79,6 +84,10 @@ pub trait Backend: Send + Sync {
 impl<B: Backend + ?Sized> Backend for Arc<B> {
     fn location(&self) -> String {
         (**self).location()
+    }
+
+    fn is_local(&self) -> bool {
+        (**self).is_local()
     }
 
     fn put<'a>(&'a self, path: &'a ObjectPath, body: Sealed) -> Answer<'a, ()> {

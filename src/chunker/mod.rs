@@ -1,13 +1,15 @@
 //! Where content is cut: keyed FastCDC, so that an edit changes only the chunks around it and nobody without the key can
-//! predict the cuts.
+//! predict the cuts. Files of pages are cut at fixed runs instead.
 
 mod buffer;
+mod pages;
 mod sizes;
 
 use fastcdc::v2020::{Normalization, cut_gear, select_masks};
 use zeroize::Zeroizing;
 
 pub use buffer::ChunkBuffer;
+pub use pages::{PageRuns, STRUCTURE_HEAD_BYTES, structure};
 pub use sizes::Sizes;
 
 /// Cuts content by its own bytes.

@@ -95,7 +95,8 @@ pub(super) fn root(named: &NamedRoot) -> Root {
     }
 }
 
-fn walk_reference(reader: &Reader, reference: &Reference, reached: &mut dyn Reached) -> Result<()> {
+/// Walks everything that a reference reaches.
+pub(super) fn walk_reference(reader: &Reader, reference: &Reference, reached: &mut dyn Reached) -> Result<()> {
     match reference {
         Reference::Chunk(id) => reached.blob(*id).map(drop),
         Reference::List(id) => {

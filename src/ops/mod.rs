@@ -9,8 +9,11 @@ mod copy;
 mod datoms;
 mod derived;
 mod diff;
+mod dump;
 mod files;
+mod find;
 mod forget;
+mod ls;
 mod mark;
 mod pack_content;
 mod prune;
@@ -26,20 +29,28 @@ mod values;
 mod verify;
 
 pub use attributes::AttributeFilter;
-pub use backup::{BackupOptions, BackupSummary, DatomsSource, FilesSource, Parent, Source, backup};
+pub use backup::{
+    BackupOptions, BackupSummary, DatomsSource, FilesSource, Parent, Source, StreamInput, StreamSource, backup,
+};
 
 pub use check::{CheckOptions, CheckReport, Finding, ReadData, check};
 pub use copy::{Copied, CopyOptions, CopyReport, copy};
 pub use datoms::TimePoint;
-pub use diff::{DiffSummary, Difference, diff};
+pub use diff::{
+    DiffSummary, Difference, FileChange, FileCounts, FileDiffOptions, FileDiffSummary, SnapshotPath, What, diff,
+    diff_directory, diff_files,
+};
+pub use dump::{Archive, DumpOptions, DumpSummary, dump_files};
 pub use files::{Children, Entries as FileEntries, FileContent, FileExtents, FileTree, Piece};
+pub use find::{BlobStart, Case, Criteria, FindOptions, Found, Pattern, SizeTest, Wanted, find};
 pub use forget::{ForgetGroup, ForgetOptions, ForgetReport, forget};
+pub use ls::{ListOptions, ListOrder, ListSummary, ls};
 pub use prune::{PruneOptions, PruneReport, prune};
 pub use repair::{RepairReport, repair_index};
-pub use restore::{RestoreOptions, RestoreSummary, View, restore};
+pub use restore::*;
 pub use rewrite::{RewriteOptions, RewriteReport, Rewritten, rewrite};
 pub use select::*;
-pub use stats::{Stats, stats};
+pub use stats::{RestoreSize, SnapshotSize, Stats, different_files, restore_sizes, snapshot_sizes, stats};
 pub use tag::{Replaced, TagChange, TagOptions, TagReport, tag};
 pub use verify::{VerifyReport, verify};
 

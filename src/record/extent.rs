@@ -33,9 +33,13 @@ impl Extent {
     /// Value of its row.
     pub fn value(&self) -> Vec<u8> {
         let mut value = Vec::with_capacity(5 + BlobId::LEN);
-        put_varint(u64::from(self.length), &mut value);
-        value.extend_from_slice(self.id.as_bytes());
+        self.put_value(&mut value);
         value
+    }
+
+    fn put_value(&self, out: &mut Vec<u8>) {
+        put_varint(u64::from(self.length), out);
+        out.extend_from_slice(self.id.as_bytes());
     }
 
     /// The extent of a row.
@@ -73,10 +77,14 @@ impl RecordKind for Extents {
 
     fn decode(&self, columns: &[u8]) -> Result<Rows, DecodeError> {
         let mut cursor = Cursor::new(columns);
-        let extents = take_extents(&mut cursor, columns.len() / (BlobId::LEN + 2), u64::MAX)?;
+        let extents = ExtentsView::take(&mut cursor, columns.len() / (BlobId::LEN + 2), u64::MAX)?;
         cursor.finish()?;
-        let mut rows = Rows::new();
-        extents.iter().for_each(|extent| rows.push(&extent.key(), &extent.value()));
+        let (mut rows, mut value) = (Rows::new(), Vec::with_capacity(5 + BlobId::LEN));
+        for extent in extents.iter() {
+            value.clear();
+            extent.put_value(&mut value);
+            rows.push(&extent.key(), &value);
+        }
         Ok(rows)
     }
 
@@ -102,7 +110,7 @@ pub(super) fn put_extents(extents: &[Extent], out: &mut Vec<u8>) {
     put_len(extents.len(), out);
     let mut end = 0;
     for extent in extents {
-        put_varint(extent.offset.saturating_sub(end), out);
+        put_varint(extent.offset.checked_sub(end).expect("extents of a file ascend and do not overlap"), out);
         put_varint(u64::from(extent.length), out);
         end = extent.end();
     }
@@ -111,24 +119,65 @@ pub(super) fn put_extents(extents: &[Extent], out: &mut Vec<u8>) {
     }
 }
 
-/// At most `limit` extents, none past `size`.
-pub(super) fn take_extents(cursor: &mut Cursor<'_>, limit: usize, size: u64) -> Result<Vec<Extent>, DecodeError> {
-    let count = cursor.count(limit, "extents")?;
-    let mut extents = Vec::with_capacity(count);
-    let mut end = 0_u64;
+/// Extents where they lie.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ExtentsView<'a> {
+    /// Gap and length of each.
+    spans: &'a [u8],
+    ids: &'a [[u8; BlobId::LEN]],
+}
+
+impl<'a> ExtentsView<'a> {
+    /// At most `limit` extents, none past `size`.
+    pub(super) fn take(cursor: &mut Cursor<'a>, limit: usize, size: u64) -> Result<Self, DecodeError> {
+        let count = cursor.count(limit, "extents")?;
+        let spans = take_spans(cursor, count, size)?;
+        let len = count.checked_mul(BlobId::LEN).ok_or(DecodeError::TooLarge("extents"))?;
+        let (ids, _) = cursor.take(len)?.as_chunks();
+        Ok(Self { spans, ids })
+    }
+
+    /// Their chunks, in order.
+    pub(super) fn ids(&self) -> impl Iterator<Item = BlobId> + 'a {
+        self.ids.iter().map(|id| BlobId::new(*id))
+    }
+
+    /// Each of them, in order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Extent> + 'a {
+        let (mut spans, mut end) = (Cursor::new(self.spans), 0);
+        self.ids().map_while(move |id| {
+            let (offset, length) = take_span(&mut spans, end).ok()?;
+            let extent = Extent { offset, length, id };
+            end = extent.end();
+            Some(extent)
+        })
+    }
+
+    /// Gap and length of each, as they lie, and the ids.
+    pub(super) fn parts(&self) -> (&'a [u8], &'a [[u8; BlobId::LEN]]) {
+        (self.spans, self.ids)
+    }
+}
+
+/// Gap and length of so many extents, none past `size`, as they lie.
+pub(super) fn take_spans<'a>(cursor: &mut Cursor<'a>, count: usize, size: u64) -> Result<&'a [u8], DecodeError> {
+    let (start, mut end) = (cursor.rest(), 0);
     for _ in 0..count {
-        let offset = end.checked_add(cursor.varint()?).ok_or(DecodeError::TooLarge("extent"))?;
-        let length = take_length(cursor)?;
-        end = offset.checked_add(u64::from(length)).ok_or(DecodeError::TooLarge("extent"))?;
-        extents.push(Extent { offset, length, id: BlobId::new([0; BlobId::LEN]) });
+        let (offset, length) = take_span(cursor, end)?;
+        end = offset + u64::from(length);
     }
     if end > size {
         return Err(DecodeError::Invalid("extent past the end of a file"));
     }
-    for extent in &mut extents {
-        extent.id = BlobId::new(cursor.array()?);
-    }
-    Ok(extents)
+    Ok(start.get(..start.len().saturating_sub(cursor.rest().len())).unwrap_or_default())
+}
+
+/// Offset and length of an extent after one that ends at `end`; the sum of the two is below 2^64.
+fn take_span(cursor: &mut Cursor<'_>, end: u64) -> Result<(u64, u32), DecodeError> {
+    let offset = end.checked_add(cursor.varint()?).ok_or(DecodeError::TooLarge("extent"))?;
+    let length = take_length(cursor)?;
+    offset.checked_add(u64::from(length)).ok_or(DecodeError::TooLarge("extent"))?;
+    Ok((offset, length))
 }
 
 fn take_length(cursor: &mut Cursor<'_>) -> Result<u32, DecodeError> {

@@ -7,6 +7,7 @@
 
 mod cache;
 mod create;
+mod framer;
 mod gc;
 mod keys;
 mod local_cache;
@@ -34,7 +35,7 @@ pub use repack::Repacker;
 pub use session::{OpenSession, Session};
 pub use snapshots::{Listed, SnapshotList};
 pub use store::Store;
-pub use writer::{Commit, Writer, WriterOptions, WriterStatistics};
+pub use writer::{Commit, Delta, Writer, WriterOptions, WriterStatistics};
 
 use crate::crypto::{Keyring, Keys};
 use crate::format::Config;

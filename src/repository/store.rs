@@ -29,6 +29,11 @@ impl Store {
         self.backend.location()
     }
 
+    /// Whether reading costs about what reading a disk of this machine does.
+    pub fn is_local(&self) -> bool {
+        self.backend.is_local()
+    }
+
     /// Requests so far, by class.
     pub fn requests(&self) -> Requests {
         self.backend.requests()

@@ -1,3 +1,4 @@
 //! Where data is restored to, one folder per kind of target.
 
 pub mod datoms;
+pub mod files;

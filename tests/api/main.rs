@@ -9,6 +9,7 @@ mod damage;
 mod datoms;
 mod deltas;
 mod diff;
+mod files;
 mod fixtures;
 mod forget;
 mod prune;

@@ -116,6 +116,10 @@ impl Backend for LocalBackend {
         self.disk.root().display().to_string()
     }
 
+    fn is_local(&self) -> bool {
+        true
+    }
+
     fn put<'a>(&'a self, path: &'a ObjectPath, body: Sealed) -> Answer<'a, ()> {
         let stored = self.store(path, body, Naming::Unique);
         Box::pin(async move { stored.await.map(drop) })

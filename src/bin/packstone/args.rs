@@ -152,6 +152,7 @@ pub enum Command {
     Dump(commands::dump::Arguments),
     Snapshots(commands::snapshots::Arguments),
     Ls(commands::ls::Arguments),
+    Find(commands::find::Arguments),
     Diff(commands::diff::Arguments),
     Stats(commands::stats::Arguments),
     Cat(commands::cat::Arguments),

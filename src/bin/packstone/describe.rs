@@ -15,7 +15,6 @@ use crate::time::rfc3339;
 
 /// A snapshot.
 pub fn snapshot(snapshot: &Snapshot) -> Value {
-    let s = &snapshot.statistics;
     let paths: Vec<_> = snapshot.sources.iter().map(|source| source.location.as_str()).collect();
     let skipped: Vec<_> = snapshot.skipped.iter().map(|(item, why)| json!({ "item": item, "message": why })).collect();
     json!({
@@ -44,21 +43,44 @@ pub fn snapshot(snapshot: &Snapshot) -> Value {
         "previous": snapshot.previous.map(|hash| hex(&hash)),
         "skipped": skipped,
         "skipped_count": snapshot.skipped_count,
-        "summary": {
-            "backup_start": rfc3339(snapshot.time_ms),
-            "datoms_new": s.records_new,
-            "datoms_removed": s.records_removed,
-            "datoms_unmodified": s.records_unmodified,
-            "duplicates": s.duplicates,
-            "data_blobs": s.blobs_added,
-            "data_added": s.bytes_added,
-            "data_added_packed": s.bytes_stored,
-            "packs_written": s.packs_written,
-            "total_bytes_processed": s.bytes_read,
-            "total_duration": s.duration_ms as f64 / 1000.0,
-            "requests": numbers(&s.requests),
-        },
+        "summary": summary(snapshot),
     })
+}
+
+/// Figures of the run that made a snapshot.
+fn summary(snapshot: &Snapshot) -> Value {
+    let s = &snapshot.statistics;
+    let mut summary = json!({ "backup_start": rfc3339(snapshot.time_ms) });
+    let mut bytes = s.bytes_read;
+    if !is_of_files(snapshot) {
+        summary["datoms_new"] = json!(s.records_new);
+        summary["datoms_removed"] = json!(s.records_removed);
+        summary["datoms_unmodified"] = json!(s.records_unmodified);
+        summary["duplicates"] = json!(s.duplicates);
+    } else {
+        for (name, number) in &s.figures {
+            match name.as_str() {
+                "total_files" => summary["total_files_processed"] = json!(number),
+                "total_bytes" => bytes = *number,
+                name => summary[name] = json!(number),
+            }
+        }
+        summary["paths_removed"] = json!(s.records_removed);
+        summary["bytes_read"] = json!(s.bytes_read);
+    }
+    summary["data_blobs"] = json!(s.blobs_added);
+    summary["data_added"] = json!(s.bytes_added);
+    summary["data_added_packed"] = json!(s.bytes_stored);
+    summary["packs_written"] = json!(s.packs_written);
+    summary["total_bytes_processed"] = json!(bytes);
+    summary["total_duration"] = json!(s.duration_ms as f64 / 1000.0);
+    summary["requests"] = numbers(&s.requests);
+    summary
+}
+
+/// Whether a snapshot holds files.
+pub fn is_of_files(snapshot: &Snapshot) -> bool {
+    snapshot.roots.iter().any(|root| root.kind == record::RecordKind::code(&record::Entries))
 }
 
 /// `complete` or `partial`.

@@ -1,5 +1,7 @@
-//! The grammar of sources and targets: `datoms:PATH`, `datoms:-`; a plain path means files.
+//! The grammar of sources and targets: `datoms:PATH`, `datoms:-`, `command:PROGRAM ARGUMENT ...`; a plain path means files.
 
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 use packstone::source::datoms as source;
@@ -8,49 +10,71 @@ use packstone::target::datoms as target;
 use crate::exit::{Failure, Result};
 
 /// Kinds of sources that are planned, so that their names are not taken for paths.
-const PLANNED: [&str; 9] =
-    ["datahike", "datomic", "sqlite", "postgres", "kafka", "command", "files", "logs", "vectors"];
+const PLANNED: [&str; 8] = ["datahike", "datomic", "sqlite", "postgres", "kafka", "files", "logs", "vectors"];
 
-/// What stands behind `datoms:`.
-enum Place {
+/// What a word names.
+pub enum Location {
+    /// Files: `./kind:name` is a plain path too.
     Path(PathBuf),
-    Standard,
+    /// Datoms, in a file or directory.
+    Datoms(PathBuf),
+    /// Datoms on standard input or output.
+    DatomsStream,
+    /// What a command writes: the line behind the colon.
+    Command(String),
 }
 
-/// Whether a source or target is a plain path, which means files; `./kind:name` is one too.
-pub fn is_path(text: &str) -> bool {
-    match text.split_once(':') {
-        Some((kind, _)) => kind != "datoms" && !PLANNED.contains(&kind),
-        None => true,
+/// What a source or target names.
+pub fn parse(text: &OsStr) -> Result<Location> {
+    let shown = text.display();
+    let Some((kind, place)) = split(text) else { return Ok(Location::Path(text.into())) };
+    match kind {
+        "datoms" if place.is_empty() => Err(Failure::usage(shown, "a path, or - for a stream, must follow the colon")),
+        "datoms" if place == "-" => Ok(Location::DatomsStream),
+        "datoms" => Ok(Location::Datoms(place.into())),
+        "command" => match place.to_str() {
+            Some(line) if !line.trim().is_empty() => Ok(Location::Command(line.to_owned())),
+            _ => Err(Failure::usage(shown, "a command, in text, must follow the colon")),
+        },
+        kind if PLANNED.contains(&kind) => {
+            Err(Failure::usage(shown, format!("`{kind}:` is not supported by this version"))
+                .hint("this version knows plain paths, `datoms:PATH`, `datoms:-` and `command:PROGRAM`"))
+        }
+        _ => Ok(Location::Path(text.into())),
     }
 }
 
 /// Where a backup reads datoms.
 pub fn source(text: &str) -> Result<source::Location> {
-    Ok(match place(text)? {
-        Place::Path(path) => source::Location::Path(path),
-        Place::Standard => source::Location::Stdin,
+    Ok(match datoms(text)? {
+        Some(path) => source::Location::Path(path),
+        None => source::Location::Stdin,
     })
 }
 
 /// Where a restore writes datoms.
 pub fn target(text: &str) -> Result<target::Location> {
-    Ok(match place(text)? {
-        Place::Path(path) => target::Location::Path(path),
-        Place::Standard => target::Location::Stdout,
+    Ok(match datoms(text)? {
+        Some(path) => target::Location::Path(path),
+        None => target::Location::Stdout,
     })
 }
 
-fn place(text: &str) -> Result<Place> {
-    match text.split_once(':') {
-        Some(("datoms", "")) => Err(Failure::usage(text, "a path, or - for a stream, must follow the colon")),
-        Some(("datoms", "-")) => Ok(Place::Standard),
-        Some(("datoms", path)) => Ok(Place::Path(path.into())),
-        Some((kind, _)) if PLANNED.contains(&kind) => {
-            Err(Failure::usage(text, format!("`{kind}:` is not supported by this version"))
-                .hint("this version knows `datoms:PATH` and `datoms:-`"))
+/// The path of datoms, `None` for a stream of them.
+fn datoms(text: &str) -> Result<Option<PathBuf>> {
+    match parse(OsStr::new(text))? {
+        Location::Datoms(path) => Ok(Some(path)),
+        Location::DatomsStream => Ok(None),
+        Location::Path(_) | Location::Command(_) => {
+            Err(Failure::usage(text, "is no place of datoms").hint(format!("for datoms write `datoms:{text}`")))
         }
-        _ => Err(Failure::usage(text, "a plain path means a directory tree, and those come with a later version")
-            .hint(format!("for datoms in a file or directory write `datoms:{text}`"))),
     }
+}
+
+/// The kind before the first colon, and what follows it.
+fn split(text: &OsStr) -> Option<(&str, OsString)> {
+    let bytes = text.as_bytes();
+    let colon = bytes.iter().position(|&byte| byte == b':')?;
+    let kind = std::str::from_utf8(&bytes[..colon]).ok()?;
+    Some((kind, OsString::from_vec(bytes[colon + 1..].to_vec())))
 }

@@ -5,7 +5,10 @@ mod commands;
 mod context;
 mod describe;
 mod exit;
+mod lines;
 mod location;
+mod ncdu;
+mod nodes;
 mod output;
 mod period;
 mod progress;
@@ -13,6 +16,7 @@ mod reference;
 mod secrets;
 mod signals;
 mod size;
+mod snapshot_path;
 mod time;
 
 use std::process::ExitCode;

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::args::Global;
 use crate::output::{Output, grouped};
-use crate::period;
+use crate::{period, size};
 
 /// Whether a run's JSON may hold `status` lines.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -87,11 +87,14 @@ impl Progress {
         }
     }
 
-    fn tick(&self, done: u64) {
+    fn tick(&self, done: u64, bytes: Option<u64>) {
         let mut state = self.lock();
         state.done = done;
         if let Show::Bar(bar) = &self.show {
             bar.set_position(done);
+            if let Some(bytes) = bytes {
+                bar.set_message(format!("{}: {}, files", state.stage, size::show(bytes)));
+            }
             return;
         }
         if state.last.elapsed() < self.every {
@@ -103,7 +106,8 @@ impl Progress {
             Show::Lines => {
                 let of = state.total.map(|total| format!(" of {}", grouped(total))).unwrap_or_default();
                 let time = period::show(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX));
-                Output::standard_error(&format!("[{time}] {}: {}{of}", state.stage, grouped(done)));
+                let files = bytes.map(|bytes| format!(" files, {}", size::show(bytes))).unwrap_or_default();
+                Output::standard_error(&format!("[{time}] {}: {}{of}{files}", state.stage, grouped(done)));
             }
             Show::Json => {
                 let mut status = json!({
@@ -113,6 +117,10 @@ impl Progress {
                     "done": done,
                     "error_count": state.problems,
                 });
+                if let Some(bytes) = bytes {
+                    status["files_done"] = json!(done);
+                    status["bytes_done"] = json!(bytes);
+                }
                 if let Some(total) = state.total.filter(|total| *total > 0) {
                     status["total"] = json!(total);
                     status["percent_done"] = json!(done as f64 / total as f64);
@@ -141,7 +149,8 @@ impl Observer for Progress {
     fn event(&self, event: Event<'_>) {
         match event {
             Event::Stage { name, total } => self.stage(name, total),
-            Event::Progress { done } => self.tick(done),
+            Event::Progress { done } => self.tick(done, None),
+            Event::Files { files, bytes } => self.tick(files, Some(bytes)),
             Event::Note(text) => self.aside(|| self.output.note(text)),
             Event::Problem { object, message } => {
                 self.lock().problems += 1;

@@ -5,19 +5,20 @@ pub(super) mod files;
 mod log;
 mod run;
 
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use datoms::DatomsSource;
 pub(super) use datoms::store_value;
-pub use files::FilesSource;
+pub use files::{FilesSource, StreamInput, StreamSource};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::{RetentionClass, Snapshot};
+use crate::format::{RetentionClass, Snapshot, SourceDescription};
 use crate::id::SnapshotId;
 use crate::progress::Observer;
-use crate::repository::Repository;
+use crate::repository::{Delta, Repository};
 
 /// How often a backup starts over when pruners keep closing its session.
 const ATTEMPTS: usize = 3;
@@ -30,6 +31,8 @@ pub enum Source {
     Datoms(DatomsSource),
     /// Directory trees.
     Files(FilesSource),
+    /// A stream of bytes as a file.
+    Stream(StreamSource),
 }
 
 /// The snapshot to compare with.
@@ -63,6 +66,10 @@ pub struct BackupOptions {
     pub class: RetentionClass,
     /// zstd level.
     pub compression_level: i32,
+    /// Whether what changed a little is stored as a difference.
+    pub delta: Delta,
+    /// Files that are read at the same time; as many as there are processors by default.
+    pub read_concurrency: Option<NonZero<usize>>,
     /// Anonymous memory that sorting may take, roughly.
     pub memory_bytes: usize,
     /// Where sorted runs are spilled; the system's temporary folder by default.
@@ -88,6 +95,8 @@ impl Default for BackupOptions {
             parent: Parent::Latest,
             class: RetentionClass::Standard,
             compression_level: 3,
+            delta: Delta::Auto,
+            read_concurrency: None,
             memory_bytes: 128 << 20,
             temporary: None,
             partial_every: Duration::from_secs(300),
@@ -139,6 +148,20 @@ impl Source {
         match self {
             Self::Datoms(source) => source.location(),
             Self::Files(source) => source.location(),
+            Self::Stream(source) => source.location(),
+        }
+    }
+
+    fn descriptions(&self) -> Vec<SourceDescription> {
+        match self {
+            Self::Datoms(source) => vec![SourceDescription {
+                location: source.location(),
+                options: Vec::new(),
+                consistency_point: String::new(),
+                atomic: false,
+            }],
+            Self::Files(source) => source.descriptions(),
+            Self::Stream(source) => source.descriptions(),
         }
     }
 
@@ -146,6 +169,8 @@ impl Source {
         match self {
             Self::Datoms(source) => source.can_be_read_again(),
             Self::Files(_) => true,
+            // Not even a command: what it does besides writing is its own affair.
+            Self::Stream(_) => false,
         }
     }
 }

@@ -18,6 +18,8 @@ pub(super) struct Run<'a> {
     pub(super) options: &'a BackupOptions,
     pub(super) observer: &'a dyn Observer,
     pub(super) parent: Option<Snapshot>,
+    /// A partial snapshot of the same job that is newer than the parent: what an interrupted backup had stored.
+    pub(super) interrupted: Option<Snapshot>,
     /// The snapshot as far as it is known before the source has been read.
     draft: Snapshot,
     started: Instant,
@@ -53,15 +55,18 @@ pub(super) fn run(
     let writer = repository.writer(WriterOptions {
         compression_level: options.compression_level,
         class: options.class,
+        delta: options.delta,
         dry_run: options.dry_run,
     })?;
     let draft = draft(&writer, source, options);
     let parent = find_parent(&writer, options, &draft)?;
+    let interrupted = find_interrupted(&writer, options, &draft, parent.as_ref());
     let mut run = Run {
         writer,
         options,
         observer,
         parent,
+        interrupted,
         draft,
         started,
         partial_at: started,
@@ -73,6 +78,7 @@ pub(super) fn run(
     let stored = match source {
         Source::Datoms(source) => datoms::store(&mut run, source)?,
         Source::Files(source) => files::store(&mut run, source)?,
+        Source::Stream(source) => files::store_stream(&mut run, source)?,
     };
     run.finish(stored, &requests_before)
 }
@@ -82,6 +88,11 @@ impl Run<'_> {
     pub(super) fn sorter_options(&self, parts: u32) -> SorterOptions {
         let memory_bytes = self.options.memory_bytes / parts as usize;
         SorterOptions { memory_bytes, directory: self.options.temporary.clone() }
+    }
+
+    /// Keeps in the snapshot what the next run of the same source is to know.
+    pub(super) fn keep_cursor(&mut self, cursor: Vec<u8>) {
+        self.draft.cursor = cursor;
     }
 
     /// Publishes a partial snapshot when it is time; `roots` makes the roots of what is stored so far.
@@ -201,12 +212,7 @@ fn draft(writer: &Writer, source: &Source, options: &BackupOptions) -> Snapshot 
         label: options.label.clone().unwrap_or_else(|| source.location()),
         tags,
         program: machine::program(),
-        sources: vec![SourceDescription {
-            location: source.location(),
-            options: Vec::new(),
-            consistency_point: String::new(),
-            atomic: false,
-        }],
+        sources: source.descriptions(),
         status: Status::Complete,
         roots: Vec::new(),
         parent: None,
@@ -236,6 +242,22 @@ fn find_parent(writer: &Writer, options: &BackupOptions, draft: &Snapshot) -> Re
             _ => Err(Error::new(ErrorKind::NotFound, format!("snapshot {id}"), "no such snapshot to compare with")),
         },
     }
+}
+
+/// The newest partial snapshot of a job since its last complete one.
+fn find_interrupted(
+    writer: &Writer,
+    options: &BackupOptions,
+    draft: &Snapshot,
+    parent: Option<&Snapshot>,
+) -> Option<Snapshot> {
+    if options.parent != Parent::Latest {
+        return None;
+    }
+    let live = writer.snapshots().live();
+    let newest = live.into_iter().rfind(|s| s.host == draft.host && s.label == draft.label)?;
+    let newer = newest.status == Status::Partial && parent.is_none_or(|parent| parent.time_ms <= newest.time_ms);
+    newer.then(|| newest.clone())
 }
 
 /// A tree's root under a name, as snapshots hold it.

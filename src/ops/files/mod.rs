@@ -5,11 +5,13 @@
 mod children;
 mod content;
 mod extents;
+mod history;
 mod walk;
 
 pub use children::Children;
 pub use content::{FileContent, Piece};
 pub use extents::FileExtents;
+pub(in crate::ops) use history::{Moment, follow, live};
 pub use walk::Entries;
 
 use std::fmt;
@@ -23,7 +25,7 @@ use crate::id::{BlobId, SnapshotId};
 use crate::record::entry::{self, Content, Entry};
 use crate::record::{self, Extents as ExtentRecords};
 use crate::repository::{Reader, Repository};
-use crate::tree::{self, Node, ReadNode, Root, TreeParameters};
+use crate::tree::{self, KeyRange, Node, ReadNode, Root, TreeParameters, Walker};
 
 /// The directory tree of a snapshot. Clones share caches.
 #[derive(Clone)]
@@ -119,6 +121,11 @@ impl FileTree {
     /// A path and everything below it, in the order of keys; just what is below if the path itself has no entry.
     pub fn walk(&self, key: &[u8]) -> Result<Entries<'_>> {
         Entries::new(self, entry::subtree(key))
+    }
+
+    /// Rows as they are, in a range of keys.
+    pub fn rows(&self, range: &KeyRange) -> Result<Walker<'_>> {
+        Walker::new(&self.reader, &self.entries, &self.root, range.clone())
     }
 
     /// What is in a directory, without what is below that.

@@ -4,13 +4,19 @@
 //! before everything in it, all of which stands before the directory's next sibling. The root directory has the empty key.
 
 mod columns;
+mod head;
 mod key;
+mod kind;
 mod row;
+mod summary;
 
-pub use columns::Entries;
+pub use head::Head;
 pub use key::{child_key, children, key_of_path, name_of, parent_of, path_of_key, subtree};
+pub use kind::Entries;
+pub use summary::Summary;
 
 use super::{Extent, Subtree};
+use crate::error::DecodeError;
 use crate::id::BlobId;
 
 /// A file of up to so many bytes is part of its entry.
@@ -74,6 +80,25 @@ pub enum Body {
         /// Its number.
         device: DeviceNumber,
     },
+}
+
+/// What a path is, without more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// A named pipe.
+    Fifo,
+    /// A socket.
+    Socket,
+    /// A character device.
+    CharacterDevice,
+    /// A block device.
+    BlockDevice,
 }
 
 /// The bytes of a file. Which form it has follows from the content alone.
@@ -143,6 +168,55 @@ pub enum XattrValue {
     Inline(Vec<u8>),
     /// A chunk that holds it.
     Chunk(BlobId),
+}
+
+impl Time {
+    /// Nanoseconds of a second.
+    pub(crate) const NANOS: u32 = 1_000_000_000;
+}
+
+impl Kind {
+    /// Its number in rows.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::File => 0,
+            Self::Directory => 1,
+            Self::Symlink => 2,
+            Self::Fifo => 3,
+            Self::Socket => 4,
+            Self::CharacterDevice => 5,
+            Self::BlockDevice => 6,
+        }
+    }
+
+    /// The kind with this number.
+    pub(crate) fn of_code(code: u8) -> Result<Self, DecodeError> {
+        Ok(match code {
+            0 => Self::File,
+            1 => Self::Directory,
+            2 => Self::Symlink,
+            3 => Self::Fifo,
+            4 => Self::Socket,
+            5 => Self::CharacterDevice,
+            6 => Self::BlockDevice,
+            _ => return Err(DecodeError::Invalid("kind of path")),
+        })
+    }
+}
+
+impl Body {
+    /// Which of them it is.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::File { .. } => Kind::File,
+            Self::Directory => Kind::Directory,
+            Self::Symlink { .. } => Kind::Symlink,
+            Self::Fifo => Kind::Fifo,
+            Self::Socket => Kind::Socket,
+            Self::CharacterDevice { .. } => Kind::CharacterDevice,
+            Self::BlockDevice { .. } => Kind::BlockDevice,
+        }
+    }
 }
 
 impl Entry {

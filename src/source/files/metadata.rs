@@ -1,11 +1,12 @@
 //! What a file system says about a path.
 
 use std::io;
-use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
+use rustix::fs::{AtFlags, FileType, major, minor, readlinkat, statat};
+
 use super::Found;
+use super::place::Place;
 use crate::record::entry::{DeviceNumber, Time};
 
 /// What `lstat` says.
@@ -65,47 +66,46 @@ pub struct Metadata {
 
 impl Stat {
     pub(super) fn of(path: &Path) -> io::Result<Self> {
-        let m = std::fs::symlink_metadata(path)?;
-        let t = m.file_type();
-        let device = DeviceNumber { major: rustix::fs::major(m.rdev()), minor: rustix::fs::minor(m.rdev()) };
-        let kind = if t.is_dir() {
-            Kind::Directory
-        } else if t.is_symlink() {
-            Kind::Symlink
-        } else if t.is_fifo() {
-            Kind::Fifo
-        } else if t.is_socket() {
-            Kind::Socket
-        } else if t.is_char_device() {
-            Kind::CharacterDevice(device)
-        } else if t.is_block_device() {
-            Kind::BlockDevice(device)
-        } else {
-            Kind::File
+        let place = Place::of(path)?;
+        Ok(Self::of_system(&statat(place.directory(), place.rest, AtFlags::SYMLINK_NOFOLLOW)?))
+    }
+
+    #[allow(clippy::unnecessary_cast, clippy::cast_lossless, reason = "the widths of the fields differ by processor")]
+    pub(super) fn of_system(said: &rustix::fs::Stat) -> Self {
+        let device = DeviceNumber { major: major(said.st_rdev as u64), minor: minor(said.st_rdev as u64) };
+        let kind = match FileType::from_raw_mode(said.st_mode) {
+            FileType::Directory => Kind::Directory,
+            FileType::Symlink => Kind::Symlink,
+            FileType::Fifo => Kind::Fifo,
+            FileType::Socket => Kind::Socket,
+            FileType::CharacterDevice => Kind::CharacterDevice(device),
+            FileType::BlockDevice => Kind::BlockDevice(device),
+            FileType::RegularFile | FileType::Unknown => Kind::File,
         };
         let time =
             |seconds: i64, nanos: i64| Time { seconds, nanos: u32::try_from(nanos).unwrap_or(0).min(999_999_999) };
-        Ok(Self {
+        Self {
             kind,
-            size: if kind == Kind::File { m.size() } else { 0 },
-            mode: m.mode() & 0o7777,
-            uid: m.uid(),
-            gid: m.gid(),
-            mtime: time(m.mtime(), m.mtime_nsec()),
-            ctime: time(m.ctime(), m.ctime_nsec()),
-            atime: time(m.atime(), m.atime_nsec()),
-            inode: m.ino(),
-            device: m.dev(),
-            links: m.nlink(),
-        })
+            size: if kind == Kind::File { u64::try_from(said.st_size).unwrap_or(0) } else { 0 },
+            mode: said.st_mode as u32 & 0o7777,
+            uid: said.st_uid,
+            gid: said.st_gid,
+            mtime: time(said.st_mtime as i64, said.st_mtime_nsec as i64),
+            ctime: time(said.st_ctime as i64, said.st_ctime_nsec as i64),
+            atime: time(said.st_atime as i64, said.st_atime_nsec as i64),
+            inode: said.st_ino as u64,
+            device: said.st_dev as u64,
+            links: said.st_nlink as u64,
+        }
     }
 }
 
 impl Metadata {
     /// Asks for what a path has besides its [`Stat`].
     pub fn read(found: &Found) -> io::Result<Self> {
+        let place = Place::of(&found.path)?;
         let target = match found.stat.kind {
-            Kind::Symlink => std::fs::read_link(&found.path)?.into_os_string().into_vec(),
+            Kind::Symlink => readlinkat(place.directory(), place.rest, Vec::new())?.into_bytes(),
             _ => Vec::new(),
         };
         Ok(Self { target, xattrs: Vec::new() })

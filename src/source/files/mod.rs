@@ -1,18 +1,44 @@
 //! Directory trees: every path below some roots, in the order of keys (see [`crate::record::entry`]).
 
 mod metadata;
+mod names;
+mod place;
+mod reading;
+mod stream;
 mod walk;
 
 use std::path::PathBuf;
 
 pub use metadata::{Kind, Metadata, Stat};
+pub use names::Names;
+pub use reading::Reading;
+pub use stream::Stream;
 pub use walk::Walk;
 
 /// What of the trees is read.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
+    /// Stay on the file system of each root; a mount point is kept as an empty directory.
+    pub one_file_system: bool,
+    /// Patterns of what is left out, in the syntax of `.gitignore`.
+    pub excludes: Vec<String>,
+    /// The same, without regard to upper and lower case.
+    pub iexcludes: Vec<String>,
+    /// Files of such patterns.
+    pub exclude_files: Vec<PathBuf>,
+    /// Leave out what is in directories with a valid `CACHEDIR.TAG`, but for the tag.
+    pub exclude_caches: bool,
+    /// Leave out what is in directories that have such a file, but for that file: `NAME`, or `NAME:HEADER` for one that begins
+    /// with `HEADER`.
+    pub exclude_if_present: Vec<String>,
+    /// Leave out regular files of more bytes than this.
+    pub exclude_larger_than: Option<u64>,
     /// Keep times of last reading too.
     pub with_atime: bool,
+    /// A file may have another inode than it had in the parent and still be unchanged.
+    pub ignore_inode: bool,
+    /// A file may have another ctime than it had in the parent and still be unchanged.
+    pub ignore_ctime: bool,
 }
 
 /// A path that was found.

@@ -7,7 +7,9 @@ pub mod completions;
 pub mod copy;
 pub mod demo;
 pub mod diff;
+mod diff_datoms;
 pub mod dump;
+pub mod find;
 pub mod forget;
 pub mod init;
 pub mod key;
@@ -35,6 +37,7 @@ pub fn run(context: &Context, command: Command) -> Result<Code> {
         Command::Restore(arguments) => restore::run(context, arguments),
         Command::Dump(arguments) => dump::run(context, arguments),
         Command::Snapshots(arguments) => snapshots::run(context, arguments),
+        Command::Find(arguments) => find::run(context, arguments),
         Command::Ls(arguments) => ls::run(context, arguments),
         Command::Diff(arguments) => diff::run(context, arguments),
         Command::Stats(arguments) => stats::run(context, arguments),

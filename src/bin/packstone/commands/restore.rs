@@ -1,4 +1,8 @@
-//! `restore`: a snapshot's datoms into a file or directory.
+//! `restore`: a snapshot's files into a directory, or its datoms into a file or directory.
+
+mod files;
+
+use std::ffi::OsStr;
 
 use clap::{Args, ValueEnum};
 use packstone::ErrorKind;
@@ -9,35 +13,41 @@ use serde_json::json;
 use crate::args::Filters;
 use crate::context::Context;
 use crate::exit::{Code, Result};
+use crate::location::Location as Place;
 use crate::output::{counted, grouped};
 use crate::progress::Status;
 use crate::{describe, location, reference, size};
 
-/// Write a snapshot's datoms to a file or directory
+/// Restore a snapshot's files, or write its datoms
 ///
-/// Writes a snapshot's datoms, all of them or some, as of its time or earlier.
+/// Restores a snapshot's files below a directory, or writes its datoms, as of its time or earlier, to a file or directory.
 ///
-/// Every byte is verified before it is written; when something is damaged nothing that looks complete is left.
+/// Every byte is verified before it is written; when something is damaged nothing that looks complete is left. Running an
+/// interrupted restore of files again continues it.
 #[derive(Args, Debug)]
 pub struct Arguments {
-    /// The snapshot: an id, the start of one, `latest`, or `latest~N`, the N-th before the latest
-    #[arg(value_name = "SNAPSHOT")]
+    /// The snapshot: an id, the start of one, `latest`, or `latest~N`, the N-th before the latest; with `:PATH` only that
+    /// directory's content, or that file, comes right below the target
+    #[arg(value_name = "SNAPSHOT[:PATH]")]
     snapshot: String,
-    /// Where to write: datoms:PATH, or datoms:- for standard output
-    #[arg(short = 't', long, visible_alias = "to", value_name = "TARGET")]
+    /// Where to write: a directory for files; datoms:PATH, or datoms:- for standard output
+    #[arg(short = 't', long = "to", visible_alias = "target", value_name = "TARGET")]
     target: String,
     #[command(flatten)]
     choice: Choice,
-    /// Replace what is there
-    #[arg(long)]
-    overwrite: bool,
+    #[command(flatten)]
+    files: files::FilesChoice,
+    /// What happens to what is there. Files: by default they become as in the snapshot; `if-changed` takes those of the same
+    /// size and time for the same. Datoms: nothing is replaced unless this is given
+    #[arg(long, value_enum, value_name = "WHEN", num_args = 0..=1, default_missing_value = "always")]
+    overwrite: Option<files::OverwriteName>,
     /// Datoms in a chunk of a dump directory
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     dump_chunk_datoms: Option<u64>,
     /// Do not compress the chunks of a dump directory
     #[arg(long)]
     no_gzip: bool,
-    /// Accepted for familiarity: every byte is verified in any case
+    /// Read restored files again; what is written is verified before in any case
     #[arg(long)]
     verify: bool,
     #[command(flatten)]
@@ -86,6 +96,21 @@ enum Format {
 }
 
 impl Choice {
+    /// The first of these options that is given; they say nothing about files.
+    fn first_given(&self) -> Option<&'static str> {
+        let given = [
+            ("--format", self.format.is_some()),
+            ("--current", self.current),
+            ("--history", self.history),
+            ("--as-of", self.as_of.is_some()),
+            ("--since", self.since.is_some()),
+            ("--until", self.until.is_some()),
+            ("--entity", !self.entity.is_empty()),
+            ("--attribute", !self.attribute.is_empty()),
+        ];
+        given.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
+    }
+
     /// As options of the library, with its defaults for how the target is written.
     pub fn options(&self, context: &Context) -> Result<RestoreOptions> {
         let mut options = RestoreOptions {
@@ -114,9 +139,13 @@ impl Choice {
 }
 
 pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
+    if let Place::Path(_) = location::parse(OsStr::new(&arguments.target))? {
+        return files::run(context, &arguments);
+    }
     let location = location::target(&arguments.target)?;
+    arguments.files.refuse_for_datoms()?;
     let mut options = arguments.choice.options(context)?;
-    options.target.overwrite = arguments.overwrite;
+    options.target.overwrite = arguments.overwrite.is_some_and(files::OverwriteName::replaces);
     options.target.dump_gzip = !arguments.no_gzip;
     if let Some(datoms) = arguments.dump_chunk_datoms {
         options.target.dump_chunk_datoms = datoms;
@@ -143,6 +172,9 @@ pub fn write(
     progress.finish();
     let summary = result.map_err(|failure| match failure.kind() {
         ErrorKind::AlreadyExists => failure.hint("--overwrite replaces it"),
+        ErrorKind::Usage if failure.to_string().contains("no datoms") => {
+            failure.hint("its files are restored into a directory: `--to PATH`")
+        }
         _ => failure,
     })?;
     output.json(&json!({

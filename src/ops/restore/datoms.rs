@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::attributes::{AttributeFilter, canonical};
-use super::datoms::{
-    Current, DumpOrder, EXCEPTIONS, Fold, KeyStream, LOG, Past, TimePoint, TimeResolver, ViewOrder, Window,
-    attribute_len, log_key,
-};
-use super::{mark, values};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{NamedRoot, Snapshot};
 use crate::id::SnapshotId;
+use crate::ops::attributes::{AttributeFilter, canonical};
+use crate::ops::datoms::{
+    Current, DumpOrder, EXCEPTIONS, Fold, KeyStream, LOG, Past, TimePoint, TimeResolver, ViewOrder, Window,
+    attribute_len, log_key,
+};
+use crate::ops::{mark, values};
 use crate::progress::{Event, Observer};
 use crate::record::datom::{self, Attribute, Datoms, KeyParts, Summary, Value};
 use crate::repository::{Reader, Repository};
@@ -100,8 +100,8 @@ pub async fn restore(
     observer: Arc<dyn Observer>,
 ) -> Result<RestoreSummary> {
     let repository = repository.clone();
-    super::blocking(move || {
-        let snapshot = super::open_snapshot(&repository, snapshot)?;
+    crate::ops::blocking(move || {
+        let snapshot = crate::ops::open_snapshot(&repository, snapshot)?;
         let mut restore = Restore::new(&repository, &snapshot, &options, &*observer)?;
         let (written, current) = restore.run(&location)?;
         Ok(RestoreSummary {

@@ -1,7 +1,13 @@
 //! How big things are.
 
+mod restored;
+mod shares;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
+
+pub use restored::{RestoreSize, different_files, restore_sizes};
+pub use shares::{SnapshotSize, snapshot_sizes};
 
 use super::mark::{self, Reached};
 use super::seen::Seen;
@@ -21,7 +27,7 @@ pub struct Stats {
     pub records: u64,
     /// Bytes of rows of all of them, each snapshot counted for itself.
     pub row_bytes: u64,
-    /// Different blobs that they reach together.
+    /// Different blobs that they reach together, with the bases of deltas.
     pub blobs: u64,
     /// Canonical bytes of those blobs.
     pub blob_bytes: u64,
@@ -44,7 +50,8 @@ pub async fn stats(repository: &Repository, snapshots: Vec<SnapshotId>, observer
             opened.push(super::open_snapshot(&repository, id)?);
         }
         let reader = repository.reader();
-        let mut sum = Sum { reader: &reader, seen: Seen::default(), stats: Stats::default() };
+        let mut sum =
+            Sum { reader: &reader, entered: Seen::default(), counted: Seen::default(), stats: Stats::default() };
         observer.event(Event::Stage { name: "adding up snapshots", total: Some(opened.len() as u64) });
         for (done, snapshot) in (1..).zip(&opened) {
             sum.stats.snapshots += 1;
@@ -76,22 +83,28 @@ fn add_objects(repository: &Repository, stats: &mut Stats) -> Result<()> {
 
 struct Sum<'a> {
     reader: &'a Reader,
-    seen: Seen,
+    /// Blobs that were looked into, and those that were counted, be it as the base of a delta.
+    entered: Seen,
+    counted: Seen,
     stats: Stats,
 }
 
 impl Reached for Sum<'_> {
     fn blob(&mut self, id: BlobId) -> Result<bool> {
         let index = self.reader.repository().index().read().unwrap_or_else(PoisonError::into_inner);
-        if !self.seen.insert(&index, id) {
+        if !self.entered.insert(&index, id) {
             return Ok(false);
         }
-        let location = index.find_anywhere(&id);
-        let location =
-            location.ok_or_else(|| Error::new(ErrorKind::Damaged, format!("blob {id}"), "not in the index"))?;
-        self.stats.blobs += 1;
-        self.stats.blob_bytes += u64::from(location.blob().content_len);
-        self.stats.stored_bytes += stored_bytes(&location);
+        let mut next = Some(id);
+        while let Some(id) = next.filter(|id| self.counted.insert(&index, *id)) {
+            let location = index.find_anywhere(&id);
+            let location =
+                location.ok_or_else(|| Error::new(ErrorKind::Damaged, format!("blob {id}"), "not in the index"))?;
+            self.stats.blobs += 1;
+            self.stats.blob_bytes += u64::from(location.blob().content_len);
+            self.stats.stored_bytes += stored_bytes(&location);
+            next = location.frame().base;
+        }
         Ok(true)
     }
 

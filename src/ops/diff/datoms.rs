@@ -1,10 +1,10 @@
-//! What is different between two snapshots.
+//! Datoms that differ between two snapshots.
 
-use super::datoms::{EXCEPTIONS, LOG};
-use super::{mark, values};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::Snapshot;
 use crate::id::SnapshotId;
+use crate::ops::datoms::{EXCEPTIONS, LOG};
+use crate::ops::{self, mark, values};
 use crate::record::datom::{Datom, Datoms};
 use crate::repository::Repository;
 use crate::tree::{self, DiffItem, Root};
@@ -41,9 +41,9 @@ pub async fn diff(
     mut sink: impl FnMut(Difference, &Datom<'_>) -> Result<()> + Send + 'static,
 ) -> Result<DiffSummary> {
     let repository = repository.clone();
-    super::blocking(move || {
-        let a = super::open_snapshot(&repository, a)?;
-        let b = super::open_snapshot(&repository, b)?;
+    ops::blocking(move || {
+        let a = ops::open_snapshot(&repository, a)?;
+        let b = ops::open_snapshot(&repository, b)?;
         let reader = repository.reader();
         let parameters = repository.tree_parameters(&Datoms);
         let mut summary = DiffSummary::default();

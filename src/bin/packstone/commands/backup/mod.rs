@@ -1,47 +1,60 @@
 //! `backup`: a source into a new snapshot.
 
+mod files;
+mod paths;
+mod words;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use packstone::ErrorKind;
-use packstone::format::RetentionClass;
-use packstone::ops::{self, BackupOptions, BackupSummary, DatomsSource, FilesSource, Parent, Source};
-use packstone::repository::Repository;
-use packstone::source::datoms::{self as source, Location, OnError, View};
+use packstone::format::{RetentionClass, Statistics};
+use packstone::ops::{self, BackupOptions, BackupSummary, DatomsSource, Parent, Source, StreamInput};
+use packstone::repository::{Delta, Repository};
+use packstone::source::datoms::{self as source, OnError, View};
 use serde_json::json;
 
 use crate::args::Filters;
 use crate::context::Context;
 use crate::exit::{Code, Failure, Result};
-use crate::output::{counted, grouped};
+use crate::location::{self, Location};
+use crate::output::{Output, counted, grouped};
 use crate::progress::Status;
-use crate::{describe, location, period, reference, size, time};
+use crate::{describe, period, reference, size, time};
+use files::FileArguments;
 
-/// Back up datoms into a new snapshot
+/// Back up files or datoms into a new snapshot
 ///
-/// Reads a source and stores what is new in it as a snapshot.
+/// Reads a source and stores what is new in it as a snapshot. All paths together become one snapshot, every other source
+/// one of its own.
 ///
 /// What the repository has already is not stored again, so that a daily backup costs what has changed. Interrupt it when
 /// you like: running it again continues. When it has printed a snapshot's id, that snapshot is safe.
 #[derive(Args, Debug)]
 pub struct Arguments {
-    /// What to back up: datoms:PATH (a file or directory in any of the formats) or datoms:- (standard input)
-    #[arg(required = true, value_name = "SOURCE")]
-    sources: Vec<String>,
+    /// What to back up: paths of files and directories, datoms:PATH (a file or directory in any of the formats), datoms:-
+    /// (standard input), or command:PROGRAM (what it writes)
+    #[arg(required_unless_present_any = ["files_from", "files_from_verbatim", "files_from_raw", "stdin"],
+          value_name = "SOURCE")]
+    sources: Vec<OsString>,
+    #[command(flatten)]
+    files: FileArguments,
     /// The format of the datoms, instead of recognising it
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, help_heading = "Datoms")]
     format: Option<Format>,
     /// Whether the datoms are a history or a current state, where the format does not say
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, help_heading = "Datoms")]
     view: Option<ViewName>,
     /// The current view beside the history, where the one does not follow from the other
-    #[arg(long, value_name = "datoms:PATH")]
+    #[arg(long, value_name = "datoms:PATH", help_heading = "Datoms")]
     current_view: Option<String>,
-    /// What to do about a datom that cannot be represented: stop, or leave it out, list it and exit with 3
-    #[arg(long, value_enum, default_value_t = OnErrorName::Abort)]
-    on_error: OnErrorName,
+    /// What to do about a datom that cannot be represented: stop, or leave it out, list it and exit with 3 [default: abort]
+    #[arg(long, value_enum, help_heading = "Datoms")]
+    on_error: Option<OnErrorName>,
     /// Read a dump that was never finished or lost parts; what is missing is listed
-    #[arg(long)]
+    #[arg(long, help_heading = "Datoms")]
     allow_incomplete: bool,
     /// Name of the backup job; snapshots of one host and label follow one another [default: the source]
     #[arg(long, value_name = "TEXT")]
@@ -58,7 +71,7 @@ pub struct Arguments {
     /// The snapshot to compare with, or `none` [default: the latest of the same host and label]
     #[arg(long, value_name = "SNAPSHOT", conflicts_with = "force")]
     parent: Option<String>,
-    /// Compare with no snapshot, like --parent none
+    /// Compare with no snapshot, like --parent none: read every file, whether it seems to have changed or not
     #[arg(long)]
     force: bool,
     /// Read and compare, but store nothing
@@ -71,6 +84,9 @@ pub struct Arguments {
     #[arg(long, value_name = "HOW", env = "PACKSTONE_COMPRESSION", hide_env_values = true, default_value = "auto",
           value_parser = compression_level)]
     compression: i32,
+    /// Whether what changed a little is stored as its difference to what it was
+    #[arg(long, value_enum, default_value_t = DeltaName::Auto)]
+    delta: DeltaName,
     /// How often a long backup saves a partial snapshot
     #[arg(long, value_name = "PERIOD", default_value = "5m", value_parser = period::parse)]
     partial_every: Duration,
@@ -106,6 +122,14 @@ enum OnErrorName {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
+enum DeltaName {
+    /// Where what it was is cheap to read
+    Auto,
+    On,
+    Off,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
 enum Class {
     Short,
     Standard,
@@ -126,22 +150,10 @@ pub(super) fn compression_level(text: &str) -> Result<i32, String> {
 }
 
 pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
-    let (paths, others): (Vec<_>, Vec<_>) = arguments.sources.iter().partition(|text| location::is_path(text));
-    let datoms = others.into_iter().map(|text| arguments.source(text)).collect::<Result<Vec<_>>>()?;
-    let mut sources = Vec::new();
-    if !paths.is_empty() {
-        let absolute =
-            |text: &String| std::path::absolute(text).map_err(|e| Failure::usage(text, format!("not a path: {e}")));
-        sources.push(Source::Files(FilesSource::new(paths.into_iter().map(absolute).collect::<Result<_>>()?)));
-    }
-    if sources.len() + datoms.len() > 1 && arguments.label.is_some() {
+    let sources = arguments.sources(context)?;
+    if sources.len() > 1 && arguments.label.is_some() {
         return Err(Failure::usage("--label", "names one backup job, but there are several sources"));
     }
-    let streams = datoms.iter().filter(|source| source.location == Location::Stdin).count();
-    if streams > 1 || streams == 1 && arguments.current_view.as_deref() == Some("datoms:-") {
-        return Err(Failure::usage("datoms:-", "standard input can be read only once"));
-    }
-    sources.extend(datoms.into_iter().map(Source::Datoms));
     let repository = context.open()?;
     let options = arguments.options(context, &repository)?;
     let (mut worst, mut saved) = (Code::Ok, false);
@@ -178,8 +190,58 @@ fn is_about_source(kind: ErrorKind) -> bool {
 }
 
 impl Arguments {
-    fn source(&self, text: &str) -> Result<DatomsSource> {
-        let mut source = DatomsSource::new(location::source(text)?);
+    /// What is to be backed up, one for each snapshot.
+    fn sources(&self, context: &Context) -> Result<Vec<Source>> {
+        if self.files.stdin_from_command {
+            self.require_no_options_of("a command", true, false)?;
+            let stream = self.files.stream(StreamInput::Command(self.sources.clone()))?;
+            return Ok(vec![Source::Stream(stream)]);
+        }
+        if self.files.stdin {
+            self.require_no_options_of("a stream", true, false)?;
+            return Ok(vec![Source::Stream(self.files.stream(StreamInput::Stdin)?)]);
+        }
+        let (mut paths, mut sources) = (Vec::<PathBuf>::new(), Vec::new());
+        let (mut datoms, mut streams) = (0, self.files.lists_from_stdin());
+        streams += usize::from(self.current_view.as_deref() == Some("datoms:-"));
+        for text in &self.sources {
+            match location::parse(text)? {
+                Location::Path(path) => paths.push(path),
+                Location::Datoms(path) => {
+                    datoms += 1;
+                    sources.push(Source::Datoms(self.datoms(source::Location::Path(path))?));
+                }
+                Location::DatomsStream => {
+                    (datoms, streams) = (datoms + 1, streams + 1);
+                    sources.push(Source::Datoms(self.datoms(source::Location::Stdin)?));
+                }
+                Location::Command(line) => {
+                    let words = words::split(&line).map_err(|why| Failure::usage(text.display(), why))?;
+                    let words = words.into_iter().map(OsString::from).collect();
+                    sources.push(Source::Stream(self.files.stream(StreamInput::Command(words))?));
+                }
+            }
+        }
+        if streams > 1 {
+            return Err(Failure::usage("-", "standard input can be read only once"));
+        }
+        let has_paths = !paths.is_empty() || self.files.has_lists();
+        let has_commands = sources.len() > datoms;
+        let what = if datoms > 0 && !has_commands { "datoms" } else { "a command" };
+        if !has_paths {
+            self.require_no_options_of(what, datoms == 0, has_commands)?;
+        } else if datoms == 0 {
+            self.require_no_options_of_datoms("files")?;
+        }
+        if !has_commands && let Some(option) = self.files.option_of_streams() {
+            return Err(Failure::usage(option, "means nothing without a stream"));
+        }
+        let files = self.files.source(context, &paths)?;
+        Ok(files.map(Source::Files).into_iter().chain(sources).collect())
+    }
+
+    fn datoms(&self, location: source::Location) -> Result<DatomsSource> {
+        let mut source = DatomsSource::new(location);
         source.options = source::Options {
             format: self.format.map(|format| match format {
                 Format::Edn => source::Format::Edn,
@@ -188,7 +250,7 @@ impl Arguments {
                 Format::Dump => source::Format::Dump,
                 Format::Datacamp => source::Format::Datacamp,
             }),
-            on_error: match self.on_error {
+            on_error: match self.on_error.unwrap_or(OnErrorName::Abort) {
                 OnErrorName::Abort => OnError::Abort,
                 OnErrorName::Collect => OnError::Collect,
             },
@@ -221,6 +283,12 @@ impl Arguments {
                 Class::Long => RetentionClass::Long,
             },
             compression_level: self.compression,
+            delta: match self.delta {
+                DeltaName::Auto => Delta::Auto,
+                DeltaName::On => Delta::On,
+                DeltaName::Off => Delta::Off,
+            },
+            read_concurrency: self.files.read_concurrency,
             memory_bytes: context.sorting_memory_bytes(),
             temporary: context.global.temp_dir.clone(),
             partial_every: self.partial_every,
@@ -230,10 +298,37 @@ impl Arguments {
         })
     }
 
+    /// Refuses options that mean nothing for the only kinds of sources there are.
+    fn require_no_options_of(&self, what: &str, without_datoms: bool, with_streams: bool) -> Result<()> {
+        if let Some(option) = self.files.option_of_trees() {
+            return Err(Failure::usage(option, format!("means nothing for {what}: it is for directory trees")));
+        }
+        if !with_streams && !self.files.stdin && !self.files.stdin_from_command {
+            if let Some(option) = self.files.option_of_streams() {
+                return Err(Failure::usage(option, "means nothing without a stream"));
+            }
+        }
+        if without_datoms { self.require_no_options_of_datoms(what) } else { Ok(()) }
+    }
+
+    fn require_no_options_of_datoms(&self, what: &str) -> Result<()> {
+        let options = [
+            (self.format.is_some(), "--format"),
+            (self.view.is_some(), "--view"),
+            (self.current_view.is_some(), "--current-view"),
+            (self.on_error.is_some(), "--on-error"),
+            (self.allow_incomplete, "--allow-incomplete"),
+        ];
+        match options.iter().find(|(given, _)| *given) {
+            Some((_, option)) => Err(Failure::usage(option, format!("means nothing for {what}: it is for datoms"))),
+            None => Ok(()),
+        }
+    }
+
     /// Advice that only makes sense here.
     fn advise(&self, failure: Failure) -> Failure {
         match failure.kind() {
-            ErrorKind::Data if self.on_error == OnErrorName::Abort => failure.hint(
+            ErrorKind::Data if self.on_error != Some(OnErrorName::Collect) => failure.hint(
                 "nothing was saved; `--on-error collect` leaves out and lists the datoms that cannot be represented",
             ),
             ErrorKind::Damaged if self.names_source(failure.object()) => failure.hint(
@@ -249,7 +344,7 @@ impl Arguments {
 
     /// Whether an error is about a source, as opposed to the repository.
     fn names_source(&self, object: &str) -> bool {
-        let sources = self.sources.iter().chain(&self.current_view);
+        let sources = self.sources.iter().filter_map(|text| text.to_str()).chain(self.current_view.as_deref());
         sources.filter_map(|text| text.strip_prefix("datoms:")).any(|path| path == "-" || object.contains(path))
     }
 }
@@ -257,11 +352,13 @@ impl Arguments {
 fn print(context: &Context, summary: &BackupSummary, dry_run: bool) -> Result<()> {
     let (snapshot, output) = (&summary.snapshot, &context.output);
     let s = &snapshot.statistics;
-    let seen = s.records_new.saturating_add(s.records_unmodified);
+    let of_files = describe::is_of_files(snapshot);
     let mut value = describe::snapshot(snapshot)["summary"].take();
     value["message_type"] = json!("summary");
     value["dry_run"] = json!(dry_run);
-    value["total_datoms_processed"] = json!(seen);
+    if !of_files {
+        value["total_datoms_processed"] = json!(s.records_new.saturating_add(s.records_unmodified));
+    }
     value["backup_end"] = json!(time::rfc3339(snapshot.time_ms.saturating_add_unsigned(s.duration_ms)));
     value["source"] = json!(snapshot.sources.first().map(|source| source.location.as_str()));
     value["parent"] = json!(snapshot.parent.map(|id| id.to_string()));
@@ -275,6 +372,51 @@ fn print(context: &Context, summary: &BackupSummary, dry_run: bool) -> Result<()
         Some(parent) => output.info(format!("compared with snapshot {}", parent.short()))?,
         None => output.info("no earlier snapshot to compare with: everything is new")?,
     }
+    let (processed, bytes, unit) = if of_files { print_files(output, s)? } else { print_datoms(output, s)? };
+    output.info(format!(
+        "Added to the repository: {} ({} stored in {})",
+        size::show(s.bytes_added),
+        size::show(s.bytes_stored),
+        counted(s.packs_written, "pack"),
+    ))?;
+    output.info(format!(
+        "processed {}, {} in {}",
+        counted(processed, unit),
+        size::show(bytes),
+        period::show(s.duration_ms)
+    ))?;
+    for (what, count) in &summary.notes {
+        output.info(format!("note: {what} ({} times)", grouped(*count)))?;
+    }
+    if snapshot.skipped_count > 0 {
+        let (said, unit) = if of_files { ("not stored as they are", "path") } else { ("left out", "datom") };
+        output.line(format!("{said}: {}, listed above", counted(snapshot.skipped_count, unit)))?;
+    }
+    match (summary.committed, dry_run) {
+        (true, _) => output.line(format!("snapshot {} saved", snapshot.id.short())),
+        (false, true) => output.line("dry run: nothing was stored"),
+        (false, false) => output.line("nothing has changed: no snapshot was written"),
+    }
+}
+
+/// What became of files; returns how many there are, their bytes, and what they are called.
+fn print_files(output: &Output, s: &Statistics) -> Result<(u64, u64, &'static str)> {
+    let figure = |name: &str| s.figures.iter().find(|(of, _)| of == name).map_or(0, |(_, number)| *number);
+    for (title, kind) in [("Files:", "files"), ("Dirs: ", "dirs"), ("Other:", "others")] {
+        let counts = ["new", "changed", "unmodified"].map(|change| figure(&format!("{kind}_{change}")));
+        if kind != "others" || counts.iter().any(|count| *count > 0) {
+            let [new, changed, unmodified] = counts.map(grouped);
+            output.info(format!("{title}  {new:>7} new, {changed:>7} changed, {unmodified:>7} unmodified"))?;
+        }
+    }
+    if s.records_removed > 0 {
+        output.info(format!("Gone since the parent: {}", counted(s.records_removed, "path")))?;
+    }
+    Ok((figure("total_files"), figure("total_bytes"), "file"))
+}
+
+/// As [`print_files`], of datoms.
+fn print_datoms(output: &Output, s: &Statistics) -> Result<(u64, u64, &'static str)> {
     output.info(format!(
         "Datoms:  {} new, {} removed, {} unmodified",
         grouped(s.records_new),
@@ -284,27 +426,5 @@ fn print(context: &Context, summary: &BackupSummary, dry_run: bool) -> Result<()
     if s.duplicates > 0 {
         output.info(format!("Duplicates in the source, kept once: {}", grouped(s.duplicates)))?;
     }
-    output.info(format!(
-        "Added to the repository: {} ({} stored in {})",
-        size::show(s.bytes_added),
-        size::show(s.bytes_stored),
-        counted(s.packs_written, "pack"),
-    ))?;
-    output.info(format!(
-        "processed {}, {} in {}",
-        counted(seen, "datom"),
-        size::show(s.bytes_read),
-        period::show(s.duration_ms)
-    ))?;
-    for (what, count) in &summary.notes {
-        output.info(format!("note: {what} ({} times)", grouped(*count)))?;
-    }
-    if snapshot.skipped_count > 0 {
-        output.line(format!("left out: {}, listed above", counted(snapshot.skipped_count, "datom")))?;
-    }
-    match (summary.committed, dry_run) {
-        (true, _) => output.line(format!("snapshot {} saved", snapshot.id.short())),
-        (false, true) => output.line("dry run: nothing was stored"),
-        (false, false) => output.line("nothing has changed: no snapshot was written"),
-    }
+    Ok((s.records_new.saturating_add(s.records_unmodified), s.bytes_read, "datom"))
 }

@@ -1,0 +1,9 @@
+//! Restoring: a snapshot, or part of it, to a target.
+
+mod datoms;
+mod files;
+
+pub use datoms::{RestoreOptions, RestoreSummary, View, restore};
+pub use files::{
+    Change, ChangeSink, Overwrite, Pattern as PathPattern, RestoreFilesOptions, RestoreFilesSummary, restore_files,
+};
