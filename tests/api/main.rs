@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking and says what it skips")]
 
 mod check;
+mod copy;
 mod crash;
 mod damage;
 mod datoms;
@@ -14,5 +15,6 @@ mod files;
 mod fixtures;
 mod forget;
 mod prune;
+mod rewrite;
 mod roundtrip;
 mod sessions;

@@ -162,6 +162,7 @@ pub enum Command {
     Tag(commands::tag::Arguments),
     Rewrite(commands::rewrite::Arguments),
     Copy(commands::copy::Arguments),
+    Mount(commands::mount::Arguments),
     Prune(commands::prune::Arguments),
     Repair(commands::repair::Arguments),
     Key(commands::key::Arguments),

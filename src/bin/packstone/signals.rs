@@ -1,5 +1,7 @@
 //! Interruption: one line, and out. There is nothing to undo.
 
+use std::sync::Mutex;
+
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -8,6 +10,15 @@ use packstone::Error;
 use crate::exit::{Code, Result};
 use crate::output::Output;
 
+/// What is done at the first signal instead of ending.
+static INSTEAD: Mutex<Option<Box<dyn FnOnce() + Send>>> = Mutex::new(None);
+
+/// At the next signal does this and goes on; the one after that ends the program.
+#[cfg(feature = "mount")]
+pub fn instead(act: impl FnOnce() + Send + 'static) {
+    *INSTEAD.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(Box::new(act));
+}
+
 /// Ends the program when it is told to: what is stored stays, and the next run continues with it.
 pub fn watch(runtime: &Runtime, output: std::sync::Arc<Output>) -> Result<()> {
     let _inside = runtime.enter();
@@ -15,7 +26,12 @@ pub fn watch(runtime: &Runtime, output: std::sync::Arc<Output>) -> Result<()> {
         let mut signal = signal(kind).map_err(|e| Error::io("signals", e))?;
         let output = output.clone();
         runtime.spawn(async move {
-            if signal.recv().await.is_some() {
+            while signal.recv().await.is_some() {
+                let instead = INSTEAD.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+                if let Some(act) = instead {
+                    act();
+                    continue;
+                }
                 let message = "interrupted; nothing needs undoing, running the same command again continues";
                 output.error(message);
                 output.exit_error(code, message);

@@ -28,6 +28,13 @@ impl<'a> Children<'a> {
         Ok(Self { tree, walker, to, leaf: None, after: None, steady: Some(0) })
     }
 
+    /// From the first child behind `last` on, which is the key of one.
+    pub(super) fn behind(tree: &'a FileTree, key: &[u8], last: &[u8]) -> Result<Self> {
+        let mut children = Self::new(tree, key)?;
+        children.walker = children.tree_from(entry::subtree(last).1.unwrap_or_default(), Ahead::No)?;
+        Ok(children)
+    }
+
     fn next_child(&mut self) -> Result<Option<(Vec<u8>, Entry)>> {
         loop {
             if self.leaf.is_none() {

@@ -135,6 +135,11 @@ impl FileTree {
         Children::new(self, key)
     }
 
+    /// What is in a directory behind one of its children, which need not be there any more.
+    pub fn children_behind(&self, key: &[u8], last: &[u8]) -> Result<Children<'_>> {
+        Children::behind(self, key, last)
+    }
+
     /// The bytes of a file, from its beginning.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ pub mod forget;
 pub mod init;
 pub mod key;
 pub mod ls;
+pub mod mount;
 pub mod prune;
 pub mod repair;
 pub mod restore;
@@ -49,6 +50,7 @@ pub fn run(context: &Context, command: Command) -> Result<Code> {
         Command::Tag(arguments) => tag::run(context, arguments),
         Command::Rewrite(arguments) => rewrite::run(context, arguments),
         Command::Copy(arguments) => copy::run(context, arguments),
+        Command::Mount(arguments) => mount::run(context, arguments),
         Command::Key(arguments) => key::run(context, arguments),
         Command::Completions(arguments) => completions::run(context, arguments),
         Command::Demo(arguments) => demo::run(context, arguments),
