@@ -2,7 +2,7 @@
 
 mod files;
 
-use std::ffi::OsStr;
+use std::ffi::OsString;
 
 use clap::{Args, ValueEnum};
 use packstone::ErrorKind;
@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::args::Filters;
 use crate::context::Context;
-use crate::exit::{Code, Result};
+use crate::exit::{Code, Failure, Result};
 use crate::location::Location as Place;
 use crate::output::{counted, grouped};
 use crate::progress::Status;
@@ -29,10 +29,10 @@ pub struct Arguments {
     /// The snapshot: an id, the start of one, `latest`, or `latest~N`, the N-th before the latest; with `:PATH` only that
     /// directory's content, or that file, comes right below the target
     #[arg(value_name = "SNAPSHOT[:PATH]")]
-    snapshot: String,
+    snapshot: OsString,
     /// Where to write: a directory for files; datoms:PATH, or datoms:- for standard output
     #[arg(short = 't', long = "to", visible_alias = "target", value_name = "TARGET")]
-    target: String,
+    target: OsString,
     #[command(flatten)]
     choice: Choice,
     #[command(flatten)]
@@ -139,10 +139,15 @@ impl Choice {
 }
 
 pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
-    if let Place::Path(_) = location::parse(OsStr::new(&arguments.target))? {
-        return files::run(context, &arguments);
-    }
-    let location = location::target(&arguments.target)?;
+    let location = match location::parse(&arguments.target)? {
+        Place::Path(target) => return files::run(context, &arguments, target),
+        Place::Datoms(path) => Location::Path(path),
+        Place::DatomsStream => Location::Stdout,
+        Place::Command(_) => {
+            return Err(Failure::usage(arguments.target.display(), "a command is no target")
+                .hint("`packstone dump` writes to standard output"));
+        }
+    };
     arguments.files.refuse_for_datoms()?;
     let mut options = arguments.choice.options(context)?;
     options.target.overwrite = arguments.overwrite.is_some_and(files::OverwriteName::replaces);
@@ -150,7 +155,10 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
     if let Some(datoms) = arguments.dump_chunk_datoms {
         options.target.dump_chunk_datoms = datoms;
     }
-    write(context, &arguments.snapshot, &arguments.filters, location, options)
+    let snapshot = arguments.snapshot.to_str();
+    let snapshot =
+        snapshot.ok_or_else(|| Failure::usage(arguments.snapshot.display(), "names a snapshot, but is no text"))?;
+    write(context, snapshot, &arguments.filters, location, options)
 }
 
 /// Restores and says what was written.

@@ -199,8 +199,9 @@ fn restore(
             "does not say what was backed up whole: nothing can be deleted",
         ));
     }
-    let mut bytes_total = None;
-    if named.is_some_and(|root| root.records > COUNTED_FIRST) {
+    let said = snapshot.statistics.figures.iter().find(|(name, _)| name == "total_bytes").map(|(_, bytes)| *bytes);
+    let mut bytes_total = said.filter(|_| options.path.is_none() && selection.is_whole());
+    if bytes_total.is_none() && named.is_some_and(|root| root.records > COUNTED_FIRST) {
         observer.event(Event::Stage { name: "counting", total: None });
         let mut total = 0;
         selection.each(&reader, &parameters, &top, &mut |step| {

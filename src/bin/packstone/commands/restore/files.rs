@@ -1,6 +1,8 @@
 //! Files into a directory.
 
+use std::ffi::OsStr;
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -82,13 +84,13 @@ impl FilesChoice {
     }
 }
 
-pub fn run(context: &Context, arguments: &Arguments) -> Result<Code> {
+pub fn run(context: &Context, arguments: &Arguments, target: PathBuf) -> Result<Code> {
     if let Some(name) = arguments.choice.first_given() {
         return Err(Failure::usage(name, "is for datoms, but the target is a directory for files")
-            .hint(format!("for datoms write `--to datoms:{}`", arguments.target)));
+            .hint(format!("for datoms write `--to datoms:{}`", target.display())));
     }
     let choice = &arguments.files;
-    let (snapshot, path) = split(&arguments.snapshot);
+    let (snapshot, path) = split(&arguments.snapshot)?;
     let options = RestoreFilesOptions {
         path,
         include: FilesChoice::patterns(&choice.include, &choice.iinclude),
@@ -107,7 +109,6 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Code> {
     };
     let repository = context.open()?;
     let snapshot = reference::find_one(context, &repository, snapshot, &arguments.filters)?;
-    let target = PathBuf::from(&arguments.target);
     let output = &context.output;
     let changes = (choice.dry_run || output.is_verbose()).then(|| print_changes(output));
     let progress = context.progress(Status::Lines);
@@ -129,12 +130,13 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Code> {
 }
 
 /// The snapshot, and the path in it.
-fn split(text: &str) -> (&str, Option<PathBuf>) {
-    match text.split_once(':') {
-        None => (text, None),
-        Some((snapshot, path)) if path.starts_with('/') => (snapshot, Some(path.into())),
-        Some((snapshot, path)) => (snapshot, Some(Path::new("/").join(path))),
-    }
+fn split(reference: &OsStr) -> Result<(&str, Option<PathBuf>)> {
+    let bytes = reference.as_bytes();
+    let colon = bytes.iter().position(|&byte| byte == b':');
+    let snapshot = std::str::from_utf8(&bytes[..colon.unwrap_or(bytes.len())])
+        .map_err(|_| Failure::usage(reference.display(), "names a snapshot, but is no text"))?;
+    let path = colon.map(|at| Path::new("/").join(OsStr::from_bytes(&bytes[at + 1..])));
+    Ok((snapshot, path))
 }
 
 fn print_changes(output: &Arc<Output>) -> ChangeSink {
@@ -151,7 +153,7 @@ fn print_changes(output: &Arc<Output>) -> ChangeSink {
             let _ = output.json(&json!({ "message_type": "verbose_status", "action": action, "item": item }));
         } else {
             let mut line = format!("{sign} ").into_bytes();
-            line.extend_from_slice(std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()));
+            line.extend_from_slice(path.as_os_str().as_bytes());
             line.push(b'\n');
             let _ = std::io::stdout().lock().write_all(&line);
         }
