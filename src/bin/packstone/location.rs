@@ -5,7 +5,6 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 use packstone::source::datoms as source;
-use packstone::target::datoms as target;
 
 use crate::exit::{Failure, Result};
 
@@ -49,14 +48,6 @@ pub fn source(text: &str) -> Result<source::Location> {
     Ok(match datoms(text)? {
         Some(path) => source::Location::Path(path),
         None => source::Location::Stdin,
-    })
-}
-
-/// Where a restore writes datoms.
-pub fn target(text: &str) -> Result<target::Location> {
-    Ok(match datoms(text)? {
-        Some(path) => target::Location::Path(path),
-        None => target::Location::Stdout,
     })
 }
 
