@@ -8,6 +8,8 @@ mod place;
 mod reading;
 mod roots;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod walk;
 mod xattrs;
 
