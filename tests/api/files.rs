@@ -104,8 +104,7 @@ fn extents(repository: &Repository, entry: &Entry) -> Vec<Extent> {
         Body::File { content: Content::Tree(tree), .. } => {
             let reader = repository.reader();
             let parameters = repository.tree_parameters(&Extents);
-            let mut walker =
-                Walker::new(&reader, &parameters, &Root::from(tree.clone()), KeyRange::all()).unwrap();
+            let mut walker = Walker::new(&reader, &parameters, &Root::from(tree.clone()), KeyRange::all()).unwrap();
             let mut all = Vec::new();
             while let Some((key, value)) = walker.next_record().unwrap() {
                 all.push(Extent::decode(key, value).unwrap());
@@ -204,7 +203,10 @@ async fn what_has_not_changed_is_not_read_and_gives_the_same_tree() {
     let first = place.backup().await;
     let second = place.backup().await;
     assert_eq!(files(&second), (0, 0, 301));
-    assert_eq!((figure(&second, "dirs_unmodified"), figure(&second, "others_unmodified")), (figure(&first, "dirs_new"), 1));
+    assert_eq!(
+        (figure(&second, "dirs_unmodified"), figure(&second, "others_unmodified")),
+        (figure(&first, "dirs_new"), 1)
+    );
     assert_eq!(second.snapshot.roots, first.snapshot.roots);
     assert_eq!(second.snapshot.statistics.bytes_read, 0);
     assert_eq!(second.snapshot.statistics.bytes_added, 0);
@@ -353,7 +355,10 @@ async fn holes_stay_holes() {
     let sparse = fs::metadata(&path).unwrap().blocks() * 512 < 20 << 20;
     if sparse {
         assert!(summary.snapshot.statistics.bytes_read < 10 << 20);
-        assert_eq!(entries[Path::new("hole")].body, Body::File { size: 1 << 20, content: Content::Extents(Vec::new()) });
+        assert_eq!(
+            entries[Path::new("hole")].body,
+            Body::File { size: 1 << 20, content: Content::Extents(Vec::new()) }
+        );
     }
     assert_eq!(place.content(&entries[Path::new("hole")]).await, vec![0; 1 << 20]);
     let little = Body::File { size: 100, content: Content::Inline(vec![0; 100]) };
@@ -381,6 +386,8 @@ async fn a_file_of_pages_is_cut_at_runs_of_pages() {
     let changed = &place.entries(&again).await[Path::new("database")];
     assert!(place.content(changed).await == pages);
     assert!(again.snapshot.statistics.bytes_added < 200_000, "{:?}", again.snapshot.statistics);
+    // And of the run that changed, only its difference is stored.
+    assert!(again.snapshot.statistics.bytes_stored < 20_000, "{:?}", again.snapshot.statistics);
 }
 
 /// Adds a byte to a file whenever it hears of progress.
@@ -415,6 +422,30 @@ async fn a_file_that_changes_all_the_time_is_reported() {
     // What was stored of it is not taken for what it is now.
     let next = place.backup().await;
     assert_eq!((next.snapshot.skipped_count, figure(&next, "files_changed")), (0, 1));
+}
+
+/// Replaces a file when it first hears of something.
+struct Replacing(PathBuf, Mutex<bool>);
+
+impl Observer for Replacing {
+    fn event(&self, _: Event<'_>) {
+        let mut done = self.1.lock().unwrap();
+        if !std::mem::replace(&mut *done, true) {
+            fs::write(self.0.with_extension("new"), noise(9, 700)).unwrap();
+            fs::rename(self.0.with_extension("new"), &self.0).unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_replaced_meanwhile_is_stored_as_the_one_or_the_other() {
+    let place = Place::new().await;
+    let path = place.write("z", noise(1, 500));
+    let replacing = Arc::new(Replacing(path, Mutex::new(false)));
+    let summary = ops::backup(&place.repository, place.source(), options(), replacing).await.unwrap();
+    assert_eq!(summary.snapshot.skipped_count, 0);
+    let content = place.content(&place.entries(&summary).await[Path::new("z")]).await;
+    assert!(content == noise(1, 500).as_bytes() || content == noise(9, 700).as_bytes());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -452,13 +483,18 @@ fn stream(words: &[&str]) -> Source {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_command_writes_is_a_file() {
     let place = Place::new().await;
-    let backup = async |words: &[&str]| ops::backup(&place.repository, stream(words), options(), Arc::new(Silent)).await;
+    let backup =
+        async |words: &[&str]| ops::backup(&place.repository, stream(words), options(), Arc::new(Silent)).await;
     let long = "head -c 5000000 /dev/zero | tr '\\0' x; echo end";
-    for (script, content) in [("printf %s short", b"short".to_vec()), ("true", Vec::new()), (long, {
-        let mut content = vec![b'x'; 5_000_000];
-        content.extend_from_slice(b"end\n");
-        content
-    })] {
+    for (script, content) in [
+        ("printf %s short", b"short".to_vec()),
+        ("true", Vec::new()),
+        (long, {
+            let mut content = vec![b'x'; 5_000_000];
+            content.extend_from_slice(b"end\n");
+            content
+        }),
+    ] {
         let summary = backup(&["sh", "-c", script]).await.unwrap();
         let entries = entries(&place.repository, &summary).await;
         assert_eq!(entries.len(), 3, "{:?}", entries.keys());

@@ -26,8 +26,8 @@ use crate::record::entry::Time;
 use crate::repository::machine;
 use crate::source::files as source;
 
-pub use stream::{StreamInput, StreamSource};
 pub(super) use stream::store as store_stream;
+pub use stream::{StreamInput, StreamSource};
 
 /// Name of the root.
 pub(in crate::ops) const FILES: &str = "files";
