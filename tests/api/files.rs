@@ -386,6 +386,8 @@ async fn a_file_of_pages_is_cut_at_runs_of_pages() {
     let changed = &place.entries(&again).await[Path::new("database")];
     assert!(place.content(changed).await == pages);
     assert!(again.snapshot.statistics.bytes_added < 200_000, "{:?}", again.snapshot.statistics);
+    // And of the run that changed, only its difference is stored.
+    assert!(again.snapshot.statistics.bytes_stored < 20_000, "{:?}", again.snapshot.statistics);
 }
 
 /// Adds a byte to a file whenever it hears of progress.
@@ -420,6 +422,30 @@ async fn a_file_that_changes_all_the_time_is_reported() {
     // What was stored of it is not taken for what it is now.
     let next = place.backup().await;
     assert_eq!((next.snapshot.skipped_count, figure(&next, "files_changed")), (0, 1));
+}
+
+/// Replaces a file when it first hears of something.
+struct Replacing(PathBuf, Mutex<bool>);
+
+impl Observer for Replacing {
+    fn event(&self, _: Event<'_>) {
+        let mut done = self.1.lock().unwrap();
+        if !std::mem::replace(&mut *done, true) {
+            fs::write(self.0.with_extension("new"), noise(9, 700)).unwrap();
+            fs::rename(self.0.with_extension("new"), &self.0).unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_replaced_meanwhile_is_stored_as_the_one_or_the_other() {
+    let place = Place::new().await;
+    let path = place.write("z", noise(1, 500));
+    let replacing = Arc::new(Replacing(path, Mutex::new(false)));
+    let summary = ops::backup(&place.repository, place.source(), options(), replacing).await.unwrap();
+    assert_eq!(summary.snapshot.skipped_count, 0);
+    let content = place.content(&place.entries(&summary).await[Path::new("z")]).await;
+    assert!(content == noise(1, 500).as_bytes() || content == noise(9, 700).as_bytes());
 }
 
 #[tokio::test(flavor = "multi_thread")]

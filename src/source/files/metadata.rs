@@ -71,7 +71,8 @@ impl Stat {
         (self.inode, self.device) == (other.inode, other.device)
     }
 
-    pub(super) fn of(path: &Path) -> io::Result<Self> {
+    /// Asks for it.
+    pub fn of(path: &Path) -> io::Result<Self> {
         let place = Place::of(path)?;
         Ok(Self::of_system(&statat(place.directory(), place.rest, AtFlags::SYMLINK_NOFOLLOW)?))
     }

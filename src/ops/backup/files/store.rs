@@ -34,7 +34,7 @@ const BATCH_BYTES: u64 = 1 << 20;
 /// A batch is handed over when so many paths wait behind its first, even if it is not full.
 const BATCH_WAIT: usize = 256;
 /// Bytes of files and rows that may wait for what stands before them.
-const PENDING_BYTES: u64 = 32 << 20;
+const PENDING_BYTES: u64 = 16 << 20;
 /// What a waiting path takes beside its row.
 const PENDING_OVERHEAD_BYTES: u64 = 256;
 /// So often, in paths or in bytes, it is looked whether progress is to be told or a partial snapshot to be saved.
@@ -381,7 +381,6 @@ impl Storing<'_, '_> {
     }
 
     /// Stores a large file as its pieces come.
-    #[expect(clippy::type_complexity, reason = "an error of the file beside one of the repository")]
     fn streamed(
         &mut self,
         pieces: &Receiver<Streamed>,
