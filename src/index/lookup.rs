@@ -59,7 +59,11 @@ impl Index {
         }
         let bases = |among| self.deltas(id, among).filter_map(|location| location.frame().base).collect::<Vec<_>>();
         let live = bases(Among::Live);
-        if !live.is_empty() || self.locations(id, Among::All, false).next().is_some() { live } else { bases(Among::All) }
+        if !live.is_empty() || self.locations(id, Among::All, false).next().is_some() {
+            live
+        } else {
+            bases(Among::All)
+        }
     }
 
     /// One more than the highest [ordinal](Self::ordinal). Entries are numbered over all packs, condemned or not; the
