@@ -126,7 +126,9 @@ fn attempt(root: &Path, change: &Change) -> std::io::Result<()> {
             let path = root.join(path);
             if path.symlink_metadata()?.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
         }
-        Change::Mode { path, mode } => fs::set_permissions(regular(root, path)?, fs::Permissions::from_mode(*mode)),
+        Change::Mode { path, mode } => {
+            fs::set_permissions(regular(root, path)?, fs::Permissions::from_mode(*mode))
+        }
         Change::Time { path, seconds } => {
             let time = SystemTime::UNIX_EPOCH + Duration::new(*seconds, 123_456_789);
             fs::File::options().write(true).open(regular(root, path)?)?.set_modified(time)

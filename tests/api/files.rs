@@ -104,7 +104,8 @@ fn extents(repository: &Repository, entry: &Entry) -> Vec<Extent> {
         Body::File { content: Content::Tree(tree), .. } => {
             let reader = repository.reader();
             let parameters = repository.tree_parameters(&Extents);
-            let mut walker = Walker::new(&reader, &parameters, &Root::from(tree.clone()), KeyRange::all()).unwrap();
+            let mut walker =
+                Walker::new(&reader, &parameters, &Root::from(tree.clone()), KeyRange::all()).unwrap();
             let mut all = Vec::new();
             while let Some((key, value)) = walker.next_record().unwrap() {
                 all.push(Extent::decode(key, value).unwrap());
@@ -203,10 +204,7 @@ async fn what_has_not_changed_is_not_read_and_gives_the_same_tree() {
     let first = place.backup().await;
     let second = place.backup().await;
     assert_eq!(files(&second), (0, 0, 301));
-    assert_eq!(
-        (figure(&second, "dirs_unmodified"), figure(&second, "others_unmodified")),
-        (figure(&first, "dirs_new"), 1)
-    );
+    assert_eq!((figure(&second, "dirs_unmodified"), figure(&second, "others_unmodified")), (figure(&first, "dirs_new"), 1));
     assert_eq!(second.snapshot.roots, first.snapshot.roots);
     assert_eq!(second.snapshot.statistics.bytes_read, 0);
     assert_eq!(second.snapshot.statistics.bytes_added, 0);
@@ -355,10 +353,7 @@ async fn holes_stay_holes() {
     let sparse = fs::metadata(&path).unwrap().blocks() * 512 < 20 << 20;
     if sparse {
         assert!(summary.snapshot.statistics.bytes_read < 10 << 20);
-        assert_eq!(
-            entries[Path::new("hole")].body,
-            Body::File { size: 1 << 20, content: Content::Extents(Vec::new()) }
-        );
+        assert_eq!(entries[Path::new("hole")].body, Body::File { size: 1 << 20, content: Content::Extents(Vec::new()) });
     }
     assert_eq!(place.content(&entries[Path::new("hole")]).await, vec![0; 1 << 20]);
     let little = Body::File { size: 100, content: Content::Inline(vec![0; 100]) };
@@ -457,18 +452,13 @@ fn stream(words: &[&str]) -> Source {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_command_writes_is_a_file() {
     let place = Place::new().await;
-    let backup =
-        async |words: &[&str]| ops::backup(&place.repository, stream(words), options(), Arc::new(Silent)).await;
+    let backup = async |words: &[&str]| ops::backup(&place.repository, stream(words), options(), Arc::new(Silent)).await;
     let long = "head -c 5000000 /dev/zero | tr '\\0' x; echo end";
-    for (script, content) in [
-        ("printf %s short", b"short".to_vec()),
-        ("true", Vec::new()),
-        (long, {
-            let mut content = vec![b'x'; 5_000_000];
-            content.extend_from_slice(b"end\n");
-            content
-        }),
-    ] {
+    for (script, content) in [("printf %s short", b"short".to_vec()), ("true", Vec::new()), (long, {
+        let mut content = vec![b'x'; 5_000_000];
+        content.extend_from_slice(b"end\n");
+        content
+    })] {
         let summary = backup(&["sh", "-c", script]).await.unwrap();
         let entries = entries(&place.repository, &summary).await;
         assert_eq!(entries.len(), 3, "{:?}", entries.keys());

@@ -110,9 +110,7 @@ fn a_stream_becomes_a_file() {
 #[test]
 fn a_command_that_fails_fails_the_backup() {
     let world = World::new();
-    for arguments in
-        [&["backup", "command:sh -c 'echo half; exit 3'"][..], &["backup", "--stdin-from-command", "--", "false"]]
-    {
+    for arguments in [&["backup", "command:sh -c 'echo half; exit 3'"][..], &["backup", "--stdin-from-command", "--", "false"]] {
         let ran = world.run(arguments);
         assert_eq!(ran.code, 1, "{ran:?}");
         assert!(ran.err.contains("failed"), "{ran:?}");

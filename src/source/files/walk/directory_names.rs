@@ -179,7 +179,9 @@ impl SortedNames {
                     out.push(buffer.name(span));
                 }
             }
-            Self::Merged(merge) => while out.len() < most && merge.next(out)? {},
+            Self::Merged(merge) => {
+                while out.len() < most && merge.next(out)? {}
+            }
         }
         Ok(())
     }
@@ -299,8 +301,7 @@ mod tests {
 
     #[test]
     fn runs_longer_than_a_buffer() {
-        let names: Vec<Vec<u8>> =
-            (0..20_000u32).map(|n| format!("{:08x}", n.wrapping_mul(0x9e37_79b1)).into()).collect();
+        let names: Vec<Vec<u8>> = (0..20_000u32).map(|n| format!("{:08x}", n.wrapping_mul(0x9e37_79b1)).into()).collect();
         let expected: Vec<Vec<u8>> = names.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect();
         assert_eq!(sorted(&names, 9000, 777), expected);
     }

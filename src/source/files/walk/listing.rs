@@ -121,9 +121,7 @@ impl Rules {
                 false => stat_following(&path_of_key(&child)),
             };
             match &said {
-                Ok(stat) if stat.kind == Kind::Directory => {
-                    descents.push(Descent { item: items.len(), whole: is_root })
-                }
+                Ok(stat) if stat.kind == Kind::Directory => descents.push(Descent { item: items.len(), whole: is_root }),
                 Ok(stat) if is_root && self.excludes.is_too_large(stat) => continue,
                 _ => {}
             }
@@ -179,12 +177,7 @@ impl Rules {
 
     // What is left of a directory in which these files leave out the others.
     fn list_tags(
-        &self,
-        key: Vec<u8>,
-        path: PathBuf,
-        directory: &OwnedFd,
-        device: u64,
-        tags: Vec<Vec<u8>>,
+        &self, key: Vec<u8>, path: PathBuf, directory: &OwnedFd, device: u64, tags: Vec<Vec<u8>>,
     ) -> io::Result<Listing> {
         let mut names = self.names_to_roots(&key)?;
         for tag in &tags {

@@ -59,11 +59,7 @@ impl Walk {
     }
 
     fn with_limits(
-        paths: &[PathBuf],
-        options: &Options,
-        limits: Limits,
-        entries_max: usize,
-        names_max: usize,
+        paths: &[PathBuf], options: &Options, limits: Limits, entries_max: usize, names_max: usize,
     ) -> Result<Self> {
         let excludes = Excludes::new(options)?;
         let (roots, problems) = reachable(paths, &excludes)?;
