@@ -265,6 +265,8 @@ async fn a_base_condemned_while_the_session_runs_is_rescued() {
     assert_eq!(read(&fresh, delta).await, text(2));
     forget_snapshot(&fresh, &second).await;
     prune(&fresh).await;
+    let fresh = clients.open().await;
+    assert!(check_all(&fresh).await.is_sound());
     assert_eq!(deltas(&fresh), 0);
 }
 
