@@ -18,6 +18,9 @@ use crate::id::BlobId;
 const DATA_PACK_BYTES: u64 = 32 << 20;
 /// Size at which a pack of nodes is finished: they are read at random, and several are in memory at once.
 const NODE_PACK_BYTES: u64 = 16 << 20;
+/// Room reserved for a pack, of which only what is filled takes memory. More than any pack takes, so that packs are not
+/// copied as they grow, and more than allocators keep to themselves when a pack is gone.
+const PACK_ROOM_BYTES: usize = 36 << 20;
 /// Packs that may be on their way to the backend at once; a disk of this machine takes one after another.
 const UPLOADS: usize = 2;
 const UPLOADS_LOCAL: usize = 1;
@@ -57,7 +60,7 @@ impl OpenPack {
             BlobKind::Chunk => DATA_PACK_BYTES,
             BlobKind::Node => NODE_PACK_BYTES,
         };
-        Self { kind, pack: PackBuilder::new(kind, class), limit }
+        Self { kind, pack: PackBuilder::with_capacity(kind, class, PACK_ROOM_BYTES), limit }
     }
 }
 
