@@ -112,3 +112,103 @@ fn le16(bytes: &[u8], at: usize) -> Option<u16> {
 fn le32(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const HEADS: [(&str, &str, u64); 5] = [
+        // The first bytes that these programs write: SQLite 3 with pages of 4 KiB and of 64 KiB ...
+        ("sqlite", "53514c69746520666f726d6174203300100001010040202000000001000000020000000000000000", 8192),
+        ("sqlite 64k", "53514c69746520666f726d6174203300000101010040202000000001000000020000000000000000", 131_072),
+        // ... LMDB 0.9 ...
+        ("lmdb", "00000000000000000000080000000000dec0efbe01000000", 8192),
+        // ... redb 2 ...
+        ("redb", "726564621a0aa90d0a0000000010000000000000", 1_056_768),
+        // ... and qemu-img, version 3.
+        ("qcow2", "514649fb000000030000000000000000000000000000001000000000", 196_616),
+    ];
+
+    fn bytes(hex: &str) -> Vec<u8> {
+        (0..hex.len()).step_by(2).map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap()).collect()
+    }
+
+    /// A page of a heap with these places of free and special space.
+    fn page(lower: u16, upper: u16, special: u16) -> Vec<u8> {
+        let mut page = vec![0; 8192];
+        page[..8].copy_from_slice(&0x0000_0001_0234_5678_u64.to_le_bytes());
+        for (at, value) in [(10, 4), (12, lower), (14, upper), (16, special), (18, 0x2004)] {
+            page[at..at + 2].copy_from_slice(&value.to_le_bytes());
+        }
+        page
+    }
+
+    #[test]
+    fn what_is_made_of_pages_is_known_by_its_start() {
+        for (name, head, length) in HEADS {
+            let mut head = bytes(head);
+            head.resize(4096, 0);
+            assert_eq!(structure(&head, length).map(|runs| runs.run_bytes()), Some(65536), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_magic_alone_or_cut_off_is_not_enough() {
+        for (name, head, length) in HEADS {
+            assert_eq!(structure(&bytes(head)[..7], length), None, "{name}");
+        }
+        let mut sqlite = bytes(HEADS[0].1);
+        sqlite[16..18].copy_from_slice(&[0x10, 1]);
+        assert_eq!(structure(&sqlite, 8192), None, "a page size that is no power of two");
+        let mut qcow = bytes(HEADS[4].1);
+        qcow[7] = 9;
+        assert_eq!(structure(&qcow, 8192), None, "a version that nobody knows");
+        for text in [&b""[..], b"SQLite format 3 is what this text is about", &[0; 65536]] {
+            assert_eq!(structure(text, 65536), None);
+        }
+    }
+
+    #[test]
+    fn segments_of_postgresql_are_known_by_all_their_pages() {
+        let heap = [page(48, 8000, 8192), page(24, 8192, 8192), vec![0; 8192]].concat();
+        assert!(structure(&heap, 24_576).is_some());
+        let btree = [page(72, 8176, 8176), page(100, 4000, 8176)].concat();
+        assert!(structure(&btree, 16_384).is_some());
+        assert!(structure(&btree[..12_000], 16_384).is_some(), "a page that is not all there does not count");
+        assert_eq!(structure(&heap, 24_577), None, "half a page at the end");
+        for wrong in
+            [page(20, 8000, 8192), page(48, 40, 8192), page(48, 8000, 7000), page(48, 8000, 8196), vec![7; 8192]]
+        {
+            assert_eq!(structure(&[page(48, 8000, 8192), wrong.clone()].concat(), 16_384), None);
+            assert_eq!(structure(&wrong, 8192), None);
+        }
+        assert_eq!(structure(&[vec![0; 8192], page(48, 8000, 8192)].concat(), 16_384), None);
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_heads_do_no_harm(head in prop::collection::vec(any::<u8>(), 0..60), which in 0..5_usize) {
+            let _ = structure(&head, 8192);
+            let mut damaged = bytes(HEADS[which].1);
+            damaged.truncate(head.len());
+            let _ = structure(&damaged, 8192);
+        }
+
+        #[test]
+        fn runs_are_the_content(len in 0_usize..400_000) {
+            let content = vec![1; len];
+            let (runs, mut rest, mut lens) = (PageRuns::new(), &content[..], Vec::new());
+            prop_assert_eq!(runs.cut(&content, false), (len >= 65536).then_some(65536));
+            while let Some(run) = runs.cut(rest, true) {
+                lens.push(run);
+                rest = &rest[run..];
+            }
+            prop_assert!(rest.is_empty());
+            prop_assert!(lens.iter().rev().skip(1).all(|run| *run == 65536));
+        }
+    }
+}

@@ -18,8 +18,12 @@ use crate::id::BlobId;
 const DATA_PACK_BYTES: u64 = 32 << 20;
 /// Size at which a pack of nodes is finished: they are read at random, and several are in memory at once.
 const NODE_PACK_BYTES: u64 = 16 << 20;
-/// Packs that may be on their way to the backend at once.
+/// Room reserved for a pack, of which only what is filled takes memory. More than any pack takes, so that packs are not
+/// copied as they grow, and more than allocators keep to themselves when a pack is gone.
+const PACK_ROOM_BYTES: usize = 36 << 20;
+/// Packs that may be on their way to the backend at once; a disk of this machine takes one after another.
 const UPLOADS: usize = 2;
+const UPLOADS_LOCAL: usize = 1;
 /// An index object is written when this much was stored since the last one ...
 const INDEX_EVERY_BYTES: u64 = 128 << 20;
 /// ... or this long ago.
@@ -31,8 +35,8 @@ pub(super) struct Packer {
     repository: Repository,
     in_flight: std::sync::Arc<Mutex<HashSet<BlobId>>>,
     class: RetentionClass,
-    data: [PackBuilder; 2],
-    nodes: PackBuilder,
+    data: [OpenPack; 2],
+    nodes: OpenPack,
     uploads: VecDeque<Upload>,
     /// Uploaded and not yet in an index object.
     unindexed: Vec<IndexedPack>,
@@ -41,6 +45,23 @@ pub(super) struct Packer {
     /// Every pack this session has written.
     pub(super) written: Vec<crate::id::PackId>,
     pub(super) stored_bytes: u64,
+}
+
+/// A pack in the making, and the size at which it is finished.
+struct OpenPack {
+    kind: BlobKind,
+    pack: PackBuilder,
+    limit: u64,
+}
+
+impl OpenPack {
+    fn new(kind: BlobKind, class: RetentionClass) -> Self {
+        let limit = match kind {
+            BlobKind::Chunk => DATA_PACK_BYTES,
+            BlobKind::Node => NODE_PACK_BYTES,
+        };
+        Self { kind, pack: PackBuilder::with_capacity(kind, class, PACK_ROOM_BYTES), limit }
+    }
 }
 
 struct Upload {
@@ -54,12 +75,14 @@ impl Packer {
         in_flight: std::sync::Arc<Mutex<HashSet<BlobId>>>,
         class: RetentionClass,
     ) -> Self {
+        let chunks = || OpenPack::new(BlobKind::Chunk, class);
         Self {
             repository,
             in_flight,
             class,
-            data: [PackBuilder::new(BlobKind::Chunk, class), PackBuilder::new(BlobKind::Chunk, class)],
-            nodes: PackBuilder::new(BlobKind::Node, class),
+            // One begins half a pack ahead: else both would be full, and wait for their uploads, at the same time.
+            data: [chunks(), OpenPack { limit: DATA_PACK_BYTES / 2, ..chunks() }],
+            nodes: OpenPack::new(BlobKind::Node, class),
             uploads: VecDeque::new(),
             unindexed: Vec::new(),
             unindexed_bytes: 0,
@@ -71,16 +94,16 @@ impl Packer {
 
     /// Takes a sealed frame; may wait for an upload.
     pub(super) fn add(&mut self, kind: BlobKind, frame: SealedFrame) -> Result<()> {
-        let (pack, limit) = match kind {
+        let open = match kind {
             BlobKind::Chunk => {
                 let [coin] = random();
-                (&mut self.data[usize::from(coin & 1)], DATA_PACK_BYTES)
+                &mut self.data[usize::from(coin & 1)]
             }
-            BlobKind::Node => (&mut self.nodes, NODE_PACK_BYTES),
+            BlobKind::Node => &mut self.nodes,
         };
-        pack.add(frame).map_err(|e| Error::new(ErrorKind::Failed, "pack", e))?;
-        if pack.len() >= limit {
-            let full = std::mem::replace(pack, PackBuilder::new(kind, self.class));
+        open.pack.add(frame).map_err(|e| Error::new(ErrorKind::Failed, "pack", e))?;
+        if open.pack.len() >= open.limit {
+            let full = std::mem::replace(open, OpenPack::new(kind, self.class)).pack;
             self.upload(full)?;
             if self.unindexed_bytes >= INDEX_EVERY_BYTES || self.indexed_at.elapsed() >= INDEX_EVERY {
                 self.write_index()?;
@@ -91,11 +114,11 @@ impl Packer {
 
     /// Finishes every open pack, waits until all are durable, then writes what is not yet indexed to an index object.
     pub(super) fn flush(&mut self) -> Result<()> {
-        let open = [
-            std::mem::replace(&mut self.data[0], PackBuilder::new(BlobKind::Chunk, self.class)),
-            std::mem::replace(&mut self.data[1], PackBuilder::new(BlobKind::Chunk, self.class)),
-            std::mem::replace(&mut self.nodes, PackBuilder::new(BlobKind::Node, self.class)),
-        ];
+        let [first, second] = &mut self.data;
+        let open = [first, second, &mut self.nodes].map(|open| {
+            let kind = open.kind;
+            std::mem::replace(open, OpenPack::new(kind, self.class)).pack
+        });
         for pack in open {
             if !pack.is_empty() {
                 self.upload(pack)?;
@@ -108,7 +131,8 @@ impl Packer {
     }
 
     fn upload(&mut self, pack: PackBuilder) -> Result<()> {
-        while self.uploads.len() >= UPLOADS {
+        let uploads = if self.repository.store().is_local() { UPLOADS_LOCAL } else { UPLOADS };
+        while self.uploads.len() >= uploads {
             self.wait_for_oldest()?;
         }
         let FinishedPack { id, body, directory, size_bytes } = pack.finish(self.repository.keys(), &random());

@@ -47,6 +47,8 @@ pub struct PruneReport {
     pub bytes: u64,
     /// Bytes that no snapshot reaches.
     pub unused_bytes: u64,
+    /// Bytes that snapshots need only because others are stored as differences to them.
+    pub base_bytes: u64,
     /// Packs without anything live: removed.
     pub packs_dead: u64,
     /// Bytes of them.

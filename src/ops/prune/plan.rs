@@ -26,6 +26,8 @@ pub(super) struct Plan {
 struct Usage {
     pack: Arc<IndexedPack>,
     live: u64,
+    /// Of what is live, about as much is needed as base of deltas only.
+    mere_bases: u64,
     unused: u64,
 }
 
@@ -44,6 +46,7 @@ pub(super) fn plan(
         report.packs += 1;
         report.bytes += usage.pack.size_bytes;
         report.unused_bytes += usage.unused;
+        report.base_bytes += usage.mere_bases;
         used += usage.live;
         if usage.live == 0 {
             report.packs_dead += 1;
@@ -109,20 +112,25 @@ fn is_small(usage: &Usage, kind: BlobKind, class: RetentionClass) -> bool {
 /// Bytes of a pack by whether they are needed; a frame's bytes are shared out among its blobs by their lengths.
 fn usage(repository: &Repository, survey: &Survey, pack: Arc<IndexedPack>) -> Usage {
     let index = repository.index().read().unwrap_or_else(PoisonError::into_inner);
-    let (mut live, mut total) = (0, 0);
+    let (mut live, mut mere_bases, mut total) = (0, 0, 0);
     for frame in &pack.directory.frames {
         total += u64::from(frame.sealed_len);
-        let mut stored = 0;
+        let (mut stored, mut bases) = (0, 0);
         let mut any = false;
         for blob in &frame.blobs {
             if survey.marks.needs(&index, pack.id, blob) {
                 any = true;
                 stored += u64::from(blob.stored_len);
+                if survey.marks.is_mere_base(&index, blob) {
+                    bases += u64::from(blob.stored_len);
+                }
             }
         }
+        let share = |part: u64| u64::from(frame.sealed_len) * part / u64::from(frame.raw_len).max(1);
+        mere_bases += share(bases);
         if any {
-            live += (u64::from(frame.sealed_len) * stored / u64::from(frame.raw_len).max(1)).max(1);
+            live += share(stored).max(1);
         }
     }
-    Usage { live, unused: total.saturating_sub(live), pack }
+    Usage { live, mere_bases, unused: total.saturating_sub(live), pack }
 }

@@ -24,6 +24,8 @@ pub(super) struct Survey {
 /// The blobs that live snapshots reach.
 pub(super) struct Marks {
     set: MarkSet,
+    /// Of these, the copies that are needed for more than deltas.
+    reached: MarkSet,
     /// Blobs whose every copy is in a condemned pack: to be rescued.
     pub(super) homeless: HashSet<BlobId>,
     /// Bases of needed deltas whose every whole copy is in a condemned pack: to be rescued whole.
@@ -79,7 +81,8 @@ impl Marks {
             mark::walk_snapshot(&reader, snapshot, &mut marking)?;
             observer.event(Event::Progress { done: done as u64 + 1 });
         }
-        Ok(Self { set: marking.set, homeless: marking.homeless, homeless_bases: marking.homeless_bases })
+        let Marking { set, walked: reached, homeless, homeless_bases, .. } = marking;
+        Ok(Self { set, reached, homeless, homeless_bases })
     }
 
     /// Whether nothing that is needed is in condemned packs alone.
@@ -91,6 +94,13 @@ impl Marks {
     pub(super) fn needs(&self, index: &Index, pack: PackId, blob: &BlobEntry) -> bool {
         index.ordinal(&blob.id).is_some_and(|ordinal| self.set.contains(ordinal))
             && index.copies(&blob.id).iter().any(|copy| copy.pack == pack && self.set.contains(copy.ordinal))
+    }
+}
+
+impl Marks {
+    /// Whether a blob that must stay is needed for deltas alone.
+    pub(super) fn is_mere_base(&self, index: &Index, blob: &BlobEntry) -> bool {
+        index.ordinal(&blob.id).is_some_and(|ordinal| !self.reached.contains(ordinal))
     }
 }
 
