@@ -10,6 +10,7 @@ mod deltas;
 mod diff;
 mod fixtures;
 mod forget;
+mod look;
 mod prune;
 mod roundtrip;
 mod sessions;

@@ -9,5 +9,6 @@ mod demo;
 mod help;
 mod json;
 mod keys;
+mod look;
 mod references;
 mod world;
