@@ -10,8 +10,8 @@ use packstone::ErrorKind;
 use packstone::format::{NamedRoot, RetentionClass, Snapshot, Statistics, Status};
 use packstone::id::{BlobId, SnapshotId};
 use packstone::ops::{
-    self, Case, Criteria, FileDiffOptions, FileTree, FilesSource, FindOptions, ListOptions, ListOrder, Pattern, SizeTest,
-    SnapshotPath, Source, Wanted, What,
+    self, Case, Criteria, FileDiffOptions, FileTree, FilesSource, FindOptions, ListOptions, ListOrder, Pattern,
+    SizeTest, SnapshotPath, Source, Wanted, What,
 };
 use packstone::progress::Silent;
 use packstone::record::entry::{self, Body, Content, Entry, Owner, Time};
@@ -66,7 +66,11 @@ fn named(root: Root) -> NamedRoot {
 }
 
 /// Stores a snapshot of these entries.
-fn store(repository: &Repository, time_ms: i64, fill: impl FnOnce(&mut Writer) -> BTreeMap<Vec<u8>, Entry>) -> Snapshot {
+fn store(
+    repository: &Repository,
+    time_ms: i64,
+    fill: impl FnOnce(&mut Writer) -> BTreeMap<Vec<u8>, Entry>,
+) -> Snapshot {
     let mut writer = repository.writer(WriterOptions::default()).unwrap();
     let entries = fill(&mut writer);
     let parameters = repository.tree_parameters(&Entries);
@@ -118,7 +122,7 @@ fn wide(directories: u64, files: u64) -> BTreeMap<Vec<u8>, Entry> {
         entries.insert(parent.clone(), directory(d));
         entries.insert([&parent[..], b"\x01x"].concat(), plain(Body::Fifo, d));
         for f in 0..files {
-            let body = Body::File { size: f, content: Content::Extents(Vec::new()) };
+            let body = Body::File { size: 1000 + f, content: Content::Extents(Vec::new()) };
             entries.insert(entry::child_key(&parent, format!("f{f:05}").as_bytes()), plain(body, d * files + f));
         }
     }
@@ -146,8 +150,6 @@ async fn a_directory_is_listed_without_what_is_below_its_directories() {
             .await
         }
     };
-    let snapshot = &snapshot;
-    let _ = snapshot;
     let (listed, few) = read(|tree| tree.children(b"").unwrap().map(Result::unwrap).count()).await;
     let (walked, all) = read(|tree| tree.walk(b"").unwrap().map(Result::unwrap).count()).await;
     assert_eq!((listed, walked), (16, entries.len()));
@@ -275,7 +277,11 @@ async fn files_are_read_from_any_offset() {
     .await;
 }
 
-async fn listed(repository: &Repository, snapshot: SnapshotId, options: ListOptions) -> packstone::Result<Vec<PathBuf>> {
+async fn listed(
+    repository: &Repository,
+    snapshot: SnapshotId,
+    options: ListOptions,
+) -> packstone::Result<Vec<PathBuf>> {
     let found = Arc::new(Mutex::new(Vec::new()));
     let sink = found.clone();
     ops::ls(repository, snapshot, options, move |key, _| {
@@ -394,14 +400,12 @@ async fn what_is_found_by_diffing_is_what_walking_would_find() {
             key.starts_with(b"d3\0") && key.ends_with(b".1")
         }),
         (Criteria { sizes: vec![SizeTest::Above(650)], ..Criteria::default() }, |_, entry| entry.size() > 650),
-        (
-            Criteria { sizes: vec![SizeTest::Below(5), SizeTest::Above(2)], ..Criteria::default() },
-            |_, entry| (3..5).contains(&entry.size()),
-        ),
-        (
-            Criteria { oldest: Some(seconds(990)), newest: Some(seconds(995)), ..Criteria::default() },
-            |_, entry| (990..=995).contains(&entry.mtime.seconds),
-        ),
+        (Criteria { sizes: vec![SizeTest::Below(5), SizeTest::Above(2)], ..Criteria::default() }, |_, entry| {
+            (3..5).contains(&entry.size())
+        }),
+        (Criteria { oldest: Some(seconds(990)), newest: Some(seconds(995)), ..Criteria::default() }, |_, entry| {
+            (990..=995).contains(&entry.mtime.seconds)
+        }),
     ];
     for (criteria, matches) in cases {
         let options = FindOptions { criteria, wanted: Wanted::default() };
@@ -449,8 +453,7 @@ async fn paths_are_found_by_the_blobs_they_hold() {
     let wanted = Wanted { blobs: Vec::new(), packs: vec![pack.to_string().parse().unwrap()] };
     let got = found(&repository, ids[2..3].to_vec(), FindOptions { criteria: Criteria::default(), wanted }).await;
     let holds = |entry: &Entry| chunks(entry).iter().any(|id| together.contains(id));
-    let expected: Vec<_> =
-        history[2].1.iter().filter(|(_, entry)| holds(entry)).map(|(key, _)| key.clone()).collect();
+    let expected: Vec<_> = history[2].1.iter().filter(|(_, entry)| holds(entry)).map(|(key, _)| key.clone()).collect();
     assert_eq!(got, [(ids[2], expected)]);
 }
 
@@ -471,10 +474,8 @@ async fn differences_are_those_of_the_models() {
     let repository = create(&folder.path().join("repository")).await;
     let history = history(&repository).await;
     let ((a, before), (b, after)) = (&history[0], &history[4]);
-    let place = |snapshot: &Snapshot, path: Option<&str>| SnapshotPath {
-        snapshot: snapshot.id,
-        path: path.map(PathBuf::from),
-    };
+    let place =
+        |snapshot: &Snapshot, path: Option<&str>| SnapshotPath { snapshot: snapshot.id, path: path.map(PathBuf::from) };
     for top in [None, Some("/d7")] {
         let within = key(top.unwrap_or("/"));
         let is_in = |key: &[u8]| within.is_empty() || key == within || key.starts_with(&[&within[..], &[0]].concat());
@@ -572,8 +573,18 @@ async fn a_directory_is_compared_with_a_snapshot_of_it() {
     let expected = [(top.join("a/small"), changed), (top.join("large"), changed)];
     assert_eq!(compare(None, top.clone(), true).await, expected);
     // Touched: read even without being told to.
-    std::fs::File::options().write(true).open(top.join("large")).unwrap().set_modified(std::time::SystemTime::now()).unwrap();
-    std::fs::File::options().write(true).open(top.join("same")).unwrap().set_modified(std::time::SystemTime::now()).unwrap();
+    std::fs::File::options()
+        .write(true)
+        .open(top.join("large"))
+        .unwrap()
+        .set_modified(std::time::SystemTime::now())
+        .unwrap();
+    std::fs::File::options()
+        .write(true)
+        .open(top.join("same"))
+        .unwrap()
+        .set_modified(std::time::SystemTime::now())
+        .unwrap();
     std::fs::remove_file(top.join("a/gone")).unwrap();
     std::fs::remove_file(top.join("link")).unwrap();
     std::os::unix::fs::symlink("there", top.join("link")).unwrap();
