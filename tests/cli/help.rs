@@ -2,13 +2,14 @@
 
 use crate::world::World;
 
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 18] = [
     "init",
     "backup",
     "restore",
     "dump",
     "snapshots",
     "ls",
+    "find",
     "diff",
     "stats",
     "cat",

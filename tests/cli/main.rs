@@ -10,5 +10,6 @@ mod files;
 mod help;
 mod json;
 mod keys;
+mod look;
 mod references;
 mod world;

@@ -28,7 +28,7 @@ impl<'a> FileExtents<'a> {
             Content::Inline(_) => Inner::Listed(Vec::new().into_iter()),
             Content::Extents(extents) => {
                 let first = extents.partition_point(|extent| extent.end() <= offset);
-                Inner::Listed(extents[first..].to_vec().into_iter())
+                Inner::Listed(extents.get(first..).unwrap_or_default().to_owned().into_iter())
             }
             Content::Tree(subtree) => {
                 let root = Root::from(subtree.clone());
