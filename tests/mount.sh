@@ -9,6 +9,7 @@ limit_kib=$((64 * 1024))
 folder=$(mktemp -d)
 mounted=
 finish() {
+    cd /
     if [ -n "$mounted" ]; then
         fusermount3 -u -z "$folder/mnt" || true
         wait "$mounted" 2>/dev/null || true
@@ -31,8 +32,8 @@ mknod "$tree/null" c 1 3
 truncate -s 50M "$tree/sparse"
 printf 'end' >> "$tree/sparse"
 touch -d '1969-12-31 12:00:00.25 UTC' "$tree/inline"
-chmod 4750 "$tree/deep/random"
 chown 1234:4321 "$tree/deep/random"
+chmod 4750 "$tree/deep/random"
 printf 'odd' > "$tree/$(printf 'n\xff\nl')"
 setfattr -n user.note -v "$(head -c 200 /dev/zero | tr '\0' a)" "$tree/inline" 2>/dev/null || echo 'no xattrs here'
 setfattr -n user.long -v "$(head -c 2000 /dev/zero | tr '\0' b)" "$tree/inline" 2>/dev/null || true
