@@ -47,9 +47,13 @@ pub(super) fn set_property(snapshot: &mut Snapshot, name: &str, text: String) {
     snapshot.properties.insert(at, (name.to_owned(), text));
 }
 
-/// Takes a property away.
-pub(super) fn remove_property(snapshot: &mut Snapshot, name: &str) {
+fn remove_property(snapshot: &mut Snapshot, name: &str) {
     snapshot.properties.retain(|(other, _)| other != name);
+}
+
+/// What the source said about the data, without what was noted when the snapshot was made of another.
+pub(super) fn source_properties(snapshot: &Snapshot) -> impl Iterator<Item = &(String, String)> {
+    snapshot.properties.iter().filter(|(name, _)| name != ORIGINAL && name != COPIED_FROM)
 }
 
 /// Makes the trees of `old` safe to be taken over unread by what `writer` commits next.

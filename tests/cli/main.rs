@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod codes;
+mod copy;
 mod days;
 mod demo;
 mod files;

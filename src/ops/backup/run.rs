@@ -119,7 +119,8 @@ impl Run<'_> {
 
     fn finish(mut self, stored: Stored, requests_before: &Requests) -> Result<BackupSummary> {
         let unchanged = self.parent.as_ref().is_some_and(|parent| {
-            parent.status == Status::Complete && parent.roots == stored.roots && parent.properties == stored.properties
+            let same_properties = crate::ops::derived::source_properties(parent).eq(&stored.properties);
+            parent.status == Status::Complete && parent.roots == stored.roots && same_properties
         });
         let committed = !(self.options.dry_run || unchanged && self.options.skip_if_unchanged);
         if committed {

@@ -144,6 +144,7 @@ impl Run<'_> {
                 bytes_added: written.bytes_added - before.bytes_added,
                 bytes_stored: written.bytes_stored - before.bytes_stored,
                 packs_written: written.packs_written - before.packs_written,
+                figures: figures(&old.statistics.figures, &removal),
                 duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
                 ..Statistics::default()
             };
@@ -196,4 +197,17 @@ impl Run<'_> {
         };
         self.live.iter().find(same).map(|snapshot| snapshot.id)
     }
+}
+
+/// What of the figures of the backup still says something about what is left.
+fn figures(old: &[(String, u64)], removal: &Removal) -> Vec<(String, u64)> {
+    let left = |(name, number): &(String, u64)| {
+        let gone = match name.as_str() {
+            "total_bytes" => removal.bytes,
+            "total_files" => removal.files,
+            _ => return None,
+        };
+        Some((name.clone(), number.saturating_sub(gone)))
+    };
+    old.iter().filter_map(left).collect()
 }

@@ -8,7 +8,7 @@ use crate::format::{NamedRoot, Snapshot};
 use crate::ops::mark;
 use crate::ops::streamed::{Sink, streamed};
 use crate::record::Entries;
-use crate::record::entry::{self, Entry};
+use crate::record::entry::{self, Body, Entry};
 use crate::repository::{Reader, Repository, Writer};
 use crate::tree::{self, Change, DiffItem, KeyRange, Root, TreeParameters, Walker};
 
@@ -18,7 +18,9 @@ pub(super) struct Removal {
     pub(super) root: Option<NamedRoot>,
     /// How many entries.
     pub(super) entries: u64,
-    /// Bytes of regular files among them.
+    /// Regular files among them.
+    pub(super) files: u64,
+    /// Bytes of those.
     pub(super) bytes: u64,
 }
 
@@ -36,11 +38,18 @@ pub(super) struct Removals<'a> {
 struct Last {
     before: Root,
     after: Root,
-    bytes: u64,
+    gone: Gone,
 }
 
-/// A key, what becomes of it in the tree that is left, and how many bytes more went with it.
-type Item = (Vec<u8>, Option<Change>, i128);
+/// Regular files that went, and their bytes; differences may be negative.
+#[derive(Clone, Copy, Default)]
+struct Gone {
+    files: i128,
+    bytes: i128,
+}
+
+/// A key, what becomes of it in the tree that is left, and what more went with it.
+type Item = (Vec<u8>, Option<Change>, Gone);
 
 impl<'a> Removals<'a> {
     pub(super) fn new(repository: &Repository, patterns: &'a Patterns) -> Self {
@@ -56,52 +65,50 @@ impl<'a> Removals<'a> {
     /// Takes the paths out of the snapshot's tree.
     pub(super) fn take_out(&mut self, writer: &mut Writer, snapshot: &Snapshot, dry_run: bool) -> Result<Removal> {
         let Some(named) = find(snapshot).filter(|_| !self.patterns.is_empty()) else {
-            return Ok(Removal { root: None, entries: 0, bytes: 0 });
+            return Ok(Removal { root: None, entries: 0, files: 0, bytes: 0 });
         };
         let root = mark::root(named);
         if dry_run {
-            let (mut entries, mut bytes) = (0, 0);
+            let (mut entries, mut gone) = (0, Gone::default());
             self.all(&root, &mut |(_, _, size)| {
                 entries += 1;
-                bytes += size;
+                gone.add(size);
                 Ok(())
             })?;
-            return Ok(Removal { root: None, entries, bytes: count(bytes) });
+            return Ok(Removal { root: None, entries, files: count(gone.files), bytes: count(gone.bytes) });
         }
         let group = (snapshot.host.clone(), snapshot.label.clone());
         let last = self.last.get(&group).cloned();
-        let (after, bytes) = match &last {
-            Some(last) => {
-                self.edit(writer, &last.after, i128::from(last.bytes), |sink| self.differing(last, &root, sink))
-            }
-            None => self.edit(writer, &root, 0, |sink| self.all(&root, sink)),
+        let (after, gone) = match &last {
+            Some(last) => self.edit(writer, &last.after, last.gone, |sink| self.differing(last, &root, sink)),
+            None => self.edit(writer, &root, Gone::default(), |sink| self.all(&root, sink)),
         }?;
         // The next edit reads what this one wrote.
         writer.flush()?;
         let entries = root.records.saturating_sub(after.records);
         let left = NamedRoot { digest: Vec::new(), ..named_like(named, &after) };
-        self.last.insert(group, Last { before: root, after, bytes: count(bytes) });
-        Ok(Removal { root: (entries > 0).then_some(left), entries, bytes: count(bytes) })
+        self.last.insert(group, Last { before: root, after, gone });
+        Ok(Removal { root: (entries > 0).then_some(left), entries, files: count(gone.files), bytes: count(gone.bytes) })
     }
 
     fn edit(
         &self,
         writer: &mut Writer,
         from: &Root,
-        mut bytes: i128,
+        mut gone: Gone,
         find: impl FnOnce(Sink<'_, Item>) -> Result<()> + Send,
-    ) -> Result<(Root, i128)> {
+    ) -> Result<(Root, Gone)> {
         let root = streamed(find, |items| {
             let changes = items.filter_map(|item| match item {
                 Ok((key, change, size)) => {
-                    bytes += size;
+                    gone.add(size);
                     change.map(|change| Ok((key, change)))
                 }
                 Err(error) => Some(Err(error)),
             });
             Ok(tree::edit(&self.reader, writer, &self.parameters, from, changes)?.0)
         })?;
-        Ok((root, bytes))
+        Ok((root, gone))
     }
 
     /// Everything of a tree that goes.
@@ -124,24 +131,37 @@ impl<'a> Removals<'a> {
                 DiffItem::Added { key, value } => (key, None, Some(value)),
                 DiffItem::Changed { key, before, after } => (key, Some(before), Some(after)),
             };
-            let (mut bytes, mut change) = (0, None);
+            let (mut gone, mut change) = (Gone::default(), None);
             if let Some(before) = before {
                 let (went, size) = self.judge(key, before)?;
-                if went { bytes -= size } else { change = Some(Change::Remove) }
+                if went { gone.add(size.negated()) } else { change = Some(Change::Remove) }
             }
             if let Some(after) = after {
                 let (goes, size) = self.judge(key, after)?;
-                if goes { bytes += size } else { change = Some(Change::Put(after.to_vec())) }
+                if goes { gone.add(size) } else { change = Some(Change::Put(after.to_vec())) }
             }
-            sink((key.to_vec(), change, bytes))
+            sink((key.to_vec(), change, gone))
         })
     }
 
-    /// Whether an entry goes, and its size.
-    fn judge(&self, key: &[u8], value: &[u8]) -> Result<(bool, i128)> {
+    /// Whether an entry goes, and what would go with it.
+    fn judge(&self, key: &[u8], value: &[u8]) -> Result<(bool, Gone)> {
         let entry = Entry::decode(value)
             .map_err(|why| Error::damaged(format_args!("entry {}", entry::path_of_key(key).display()), why))?;
-        Ok((self.patterns.takes(key, entry.is_directory()), i128::from(entry.size())))
+        let is_file = matches!(entry.body, Body::File { .. });
+        let gone = Gone { files: i128::from(is_file), bytes: i128::from(entry.size()) };
+        Ok((self.patterns.takes(key, entry.is_directory()), gone))
+    }
+}
+
+impl Gone {
+    fn add(&mut self, other: Self) {
+        self.files += other.files;
+        self.bytes += other.bytes;
+    }
+
+    fn negated(self) -> Self {
+        Self { files: -self.files, bytes: -self.bytes }
     }
 }
 

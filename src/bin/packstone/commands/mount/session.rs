@@ -22,7 +22,7 @@ use crate::output::counted;
 use crate::{reference, signals};
 
 /// Threads that answer the kernel.
-const THREADS: usize = 4;
+const THREADS: usize = 2;
 
 /// Serves until it is unmounted.
 pub fn run(context: &Context, arguments: &Arguments) -> Result<Code> {

@@ -17,7 +17,7 @@ use super::inodes::Identity;
 /// Entries that are kept.
 const ENTRIES: usize = 4096;
 /// Bytes of chunks that are kept: several readers of one file at a time, a chunk or two of each.
-const CHUNK_BYTES: usize = 8 << 20;
+const CHUNK_BYTES: usize = 4 << 20;
 
 /// The number of a snapshot, and a key in it.
 type Path = (usize, Box<[u8]>);
