@@ -103,8 +103,7 @@ fn extents(repository: &Repository, entry: &Entry) -> Vec<Extent> {
         Body::File { content: Content::Tree(tree), .. } => {
             let reader = repository.reader();
             let parameters = repository.tree_parameters(&Extents);
-            let mut walker =
-                Walker::new(&reader, &parameters, &Root::from(tree.clone()), KeyRange::all()).unwrap();
+            let mut walker = Walker::new(&reader, &parameters, &Root::from(tree.clone()), KeyRange::all()).unwrap();
             let mut all = Vec::new();
             while let Some((key, value)) = walker.next_record().unwrap() {
                 all.push(Extent::decode(key, value).unwrap());

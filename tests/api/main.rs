@@ -12,5 +12,6 @@ mod files;
 mod fixtures;
 mod forget;
 mod prune;
+mod restore_files;
 mod roundtrip;
 mod sessions;

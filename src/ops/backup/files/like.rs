@@ -4,8 +4,8 @@ use std::collections::{HashMap, VecDeque};
 
 use super::chunks::Piece;
 use crate::id::BlobId;
-use crate::record::entry::Content;
 use crate::record::Extent;
+use crate::record::entry::Content;
 use crate::repository::Reader;
 use crate::tree::{KeyRange, Root, TreeParameters, Walker};
 

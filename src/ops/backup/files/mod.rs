@@ -26,8 +26,8 @@ use crate::record::entry::Time;
 use crate::repository::machine;
 use crate::source::files as source;
 
-pub use stream::{StreamInput, StreamSource};
 pub(super) use stream::store as store_stream;
+pub use stream::{StreamInput, StreamSource};
 
 /// Name of the root.
 pub(in crate::ops) const FILES: &str = "files";
@@ -67,9 +67,8 @@ impl FilesSource {
 
     /// Refuses a backup of nothing.
     fn require_some(&self) -> Result<()> {
-        let missing = |path: &PathBuf| {
-            path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
-        };
+        let missing =
+            |path: &PathBuf| path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
         match self.paths.iter().all(missing) {
             true => Err(Error::new(ErrorKind::NotFound, self.location(), "no such file or directory")),
             false => Ok(()),

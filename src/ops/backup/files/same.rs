@@ -23,10 +23,7 @@ pub(super) fn compare(found: &Found, head: &Head<'_>, began: Time, options: &Opt
     let ctime_agrees = head.ctime == stat.ctime && is_settled(head.ctime, began);
     let inode_agrees = head.inode == stat.inode || options.ignore_inode;
     let mtime_agrees = head.mtime == stat.mtime && (ctime_agrees || is_settled(head.mtime, began));
-    let content = head.size == stat.size
-        && mtime_agrees
-        && (ctime_agrees || options.ignore_ctime)
-        && inode_agrees;
+    let content = head.size == stat.size && mtime_agrees && (ctime_agrees || options.ignore_ctime) && inode_agrees;
     if !content {
         return Same::Nothing;
     }

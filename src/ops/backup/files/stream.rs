@@ -69,7 +69,8 @@ impl StreamSource {
 
 pub(in crate::ops::backup) fn store(run: &mut Run<'_>, source: &StreamSource) -> Result<Stored> {
     let key = key_of_path(&source.name).filter(|key| !key.is_empty());
-    let key = key.ok_or_else(|| Error::new(ErrorKind::Usage, source.name.display(), "not an absolute path of a file"))?;
+    let key =
+        key.ok_or_else(|| Error::new(ErrorKind::Usage, source.name.display(), "not an absolute path of a file"))?;
     run.observer.event(Event::Stage { name: "backing up a stream", total: None });
     let stream = match &source.input {
         StreamInput::Stdin => Stream::stdin(),

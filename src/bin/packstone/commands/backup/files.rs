@@ -119,7 +119,8 @@ impl FileArguments {
             }
             (None, StreamInput::Stdin) => "stdin".to_owned(),
         };
-        if name.is_empty() || Path::new(&name).components().any(|part| !matches!(part, std::path::Component::Normal(_))) {
+        if name.is_empty() || Path::new(&name).components().any(|part| !matches!(part, std::path::Component::Normal(_)))
+        {
             return Err(Failure::usage(name, "is no name of a file"));
         }
         Ok(StreamSource { input, name: Path::new("/").join(name) })

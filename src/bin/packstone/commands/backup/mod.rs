@@ -22,8 +22,8 @@ use crate::exit::{Code, Failure, Result};
 use crate::location::{self, Location};
 use crate::output::{Output, counted, grouped};
 use crate::progress::Status;
-use files::FileArguments;
 use crate::{describe, period, reference, size, time};
+use files::FileArguments;
 
 /// Back up files or datoms into a new snapshot
 ///

@@ -56,7 +56,11 @@ mod tests {
             (r#"a\ b "c\"d" 'e\f' "g\h" ''"#, &["a b", "c\"d", "e\\f", "g\\h", ""]),
             ("", &[]),
         ] {
-            assert_eq!(split(line).as_deref(), Ok(&words.iter().map(ToString::to_string).collect::<Vec<_>>()[..]), "{line}");
+            assert_eq!(
+                split(line).as_deref(),
+                Ok(&words.iter().map(ToString::to_string).collect::<Vec<_>>()[..]),
+                "{line}"
+            );
         }
         for line in ["'a", "\"a", "\"a\\", "a\\"] {
             assert!(split(line).is_err(), "{line}");
