@@ -120,13 +120,13 @@ fn index(keys: &Keys) {
 
 fn frame(keys: &Keys, compressor: &mut Compressor, raw: &[u8]) -> SealedFrame {
     let mut body = Vec::new();
-    let codec = match compressor.compress(raw, &mut body) {
-        Compressed::Raw => Codec::Raw,
-        Compressed::Zstd => Codec::Zstd,
+    let (codec, body) = match compressor.compress(raw, &mut body) {
+        Compressed::Raw => (Codec::Raw, raw),
+        Compressed::Zstd => (Codec::Zstd, &body[..]),
     };
     let len = raw.len() as u32;
     let blob = BlobEntry { id: keys.blob_id_chunk(raw), kind: BlobKind::Chunk, stored_len: len, content_len: len };
-    seal_frame(keys, &[0; 32], BlobKind::Chunk, codec, &body, raw.len(), vec![blob], None).unwrap()
+    seal_frame(keys, &[0; 32], BlobKind::Chunk, codec, body, raw.len(), vec![blob], None).unwrap()
 }
 
 /// Lines of a made-up log: compressible about as text is.

@@ -2,12 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::BTreeMap;
+
+use packstone::error::DecodeError;
 use packstone::id::BlobId;
 use packstone::record::entry::{
-    Body, Content, DeviceNumber, Entry, Head, INLINE_CONTENT_MAX, INLINE_EXTENTS_MAX, Kind, Link, Owner, Time, Xattr,
-    XattrValue,
+    Body, Content, DeviceNumber, Entry, Head, INLINE_CONTENT_MAX, INLINE_EXTENTS_MAX, Kind, Link, Owner, Summary, Time,
+    Xattr, XattrValue, child_key, key_of_path, name_of, parent_of, path_of_key,
 };
-use packstone::record::{Extent, Extents, RecordKind, Reference, Subtree};
+use packstone::record::{Entries, Extent, Extents, RecordKind, Reference, Rows, Subtree};
 use proptest::prelude::*;
 
 fn id() -> impl Strategy<Value = BlobId> {
@@ -106,6 +109,43 @@ fn entry() -> impl Strategy<Value = Entry> {
     )
 }
 
+/// A component of a path.
+fn name() -> impl Strategy<Value = Vec<u8>> {
+    let any = prop::collection::vec(any::<u8>().prop_filter("no name holds them", |b| *b != 0 && *b != b'/'), 1..8);
+    let name = prop_oneof!["[a-c]{1,3}".prop_map(String::into_bytes), any];
+    name.prop_filter("not a name", |name| name != b"." && name != b"..")
+}
+
+/// Entries by key; many are like the one before.
+fn entries() -> impl Strategy<Value = BTreeMap<Vec<u8>, Entry>> {
+    let key = prop::collection::vec(name(), 0..4).prop_map(|names| names.join(&0));
+    prop::collection::btree_map(key, (entry(), any::<u8>()), 1..30).prop_map(|entries| {
+        let mut last: Option<Entry> = None;
+        let like = |(key, (mut entry, same)): (_, (Entry, u8))| {
+            if let Some(last) = last.take() {
+                if same & 1 > 0 {
+                    (entry.mode, entry.owner) = (last.mode, last.owner);
+                }
+                if same & 2 > 0 {
+                    (entry.mtime, entry.ctime) = (last.mtime, last.ctime);
+                }
+                if same & 4 > 0 {
+                    entry.xattrs = last.xattrs;
+                }
+            }
+            last = Some(entry.clone());
+            (key, entry)
+        };
+        entries.into_iter().map(like).collect()
+    })
+}
+
+fn rows(entries: &BTreeMap<Vec<u8>, Entry>) -> Rows {
+    let mut rows = Rows::new();
+    entries.iter().for_each(|(key, entry)| rows.push(key, &entry.encode()));
+    rows
+}
+
 fn chunks_of(entry: &Entry) -> Vec<Reference> {
     let mut found = Vec::new();
     for xattr in &entry.xattrs {
@@ -165,15 +205,86 @@ proptest! {
     }
 
     #[test]
+    fn columns_give_back_their_rows(entries in entries()) {
+        let rows = rows(&entries);
+        prop_assert_eq!(Entries.decode(&Entries.encode(&rows)).unwrap(), rows);
+    }
+
+    #[test]
+    fn columns_have_one_form(entries in entries(), at: prop::sample::Index, byte in prop_oneof![0_u8..20, any::<u8>()]) {
+        let mut columns = Entries.encode(&rows(&entries));
+        let at = at.index(columns.len());
+        columns[at] = byte;
+        if let Ok(rows) = Entries.decode(&columns) {
+            prop_assert_eq!(Entries.encode(&rows), columns);
+            for (key, value) in rows.iter() {
+                prop_assert_eq!(Entry::decode(value).unwrap().encode(), value);
+                prop_assert_eq!(key_of_path(&path_of_key(key)), Some(key.to_vec()));
+            }
+        }
+    }
+
+    #[test]
+    fn arbitrary_columns_do_not_panic(bytes in prop::collection::vec(prop_oneof![0_u8..4, any::<u8>()], 0..200)) {
+        let _ = Extents.decode(&bytes);
+        if let Ok(rows) = Entries.decode(&bytes) {
+            prop_assert_eq!(Entries.encode(&rows), bytes);
+        }
+    }
+
+    #[test]
+    fn keys_give_back_their_paths(names in prop::collection::vec(name(), 0..6)) {
+        let key = names.join(&0);
+        prop_assert_eq!(key_of_path(&path_of_key(&key)), Some(key.clone()));
+        prop_assert_eq!(name_of(&key), names.last().map_or(&b""[..], Vec::as_slice));
+        let (Some(name), Some(parent)) = (names.last(), parent_of(&key)) else {
+            prop_assert!(names.is_empty());
+            return Ok(());
+        };
+        prop_assert_eq!(child_key(parent, name), key);
+    }
+
+    #[test]
+    fn a_summary_of_parts_is_that_of_the_whole(entries in entries(), at: prop::sample::Index) {
+        let whole = rows(&entries);
+        let (mut left, mut right) = (Rows::new(), Rows::new());
+        let at = at.index(whole.len());
+        for (i, (key, value)) in whole.iter().enumerate() {
+            if i < at { left.push(key, value) } else { right.push(key, value) }
+        }
+        let summary = Entries.summarize(&whole);
+        prop_assert!(summary.len() <= 64);
+        prop_assert_eq!(&Entries.merge(&[&Entries.summarize(&left), &Entries.summarize(&right)]).unwrap(), &summary);
+        let files = entries.values().filter(|entry| entry.body.kind() == Kind::File);
+        let found = Summary::decode(&summary).unwrap();
+        prop_assert_eq!(found.files, files.clone().count() as u64);
+        prop_assert_eq!(found.directories, entries.values().filter(|entry| entry.is_directory()).count() as u64);
+        prop_assert_eq!(found.entries(), entries.len() as u64);
+        prop_assert_eq!(found.largest, files.clone().map(Entry::size).max().unwrap_or(0));
+        prop_assert_eq!(found.bytes, files.fold(0, |sum: u64, file| sum.saturating_add(file.size())));
+        let seconds = || entries.values().map(|entry| entry.mtime.seconds);
+        prop_assert_eq!(found.newest_mtime_seconds, seconds().max().unwrap());
+        prop_assert_eq!(found.oldest_mtime_seconds, seconds().min().unwrap());
+        prop_assert_eq!(found.encode(), summary);
+    }
+
+    #[test]
+    fn a_summary_has_one_form(bytes in prop::collection::vec(prop_oneof![0_u8..4, any::<u8>()], 0..60)) {
+        if let Ok(summary) = Summary::decode(&bytes) {
+            prop_assert_eq!(summary.encode(), bytes);
+        }
+    }
+
+    #[test]
     fn columns_of_extents_give_back_their_rows(extents in extents(0..50)) {
-        let mut rows = packstone::record::Rows::new();
+        let mut rows = Rows::new();
         extents.iter().for_each(|extent| rows.push(&extent.key(), &extent.value()));
         prop_assert_eq!(Extents.decode(&Extents.encode(&rows)).unwrap(), rows);
     }
 
     #[test]
     fn columns_of_extents_have_one_form(extents in extents(1..5), at: prop::sample::Index, byte: u8) {
-        let mut rows = packstone::record::Rows::new();
+        let mut rows = Rows::new();
         extents.iter().for_each(|extent| rows.push(&extent.key(), &extent.value()));
         let mut columns = Extents.encode(&rows);
         let at = at.index(columns.len());
@@ -200,5 +311,63 @@ fn a_short_file_is_in_its_entry() {
     assert_eq!(Entry::decode(&entry.encode()), Ok(entry.clone()));
     let extent = Extent { offset: 0, length: 5, id: BlobId::new([1; 32]) };
     entry.body = Body::File { size: 5, content: Content::Extents(vec![extent]) };
+    assert!(Entry::decode(&entry.encode()).is_err());
+}
+
+#[test]
+fn a_key_that_is_no_path_is_refused() {
+    let value = Entry {
+        body: Body::Fifo,
+        mode: 0,
+        owner: Owner::default(),
+        mtime: Time::default(),
+        ctime: Time::default(),
+        atime: None,
+        inode: 0,
+        link: None,
+        xattrs: Vec::new(),
+    }
+    .encode();
+    let decoded = |keys: &[&[u8]]| {
+        let mut rows = Rows::new();
+        keys.iter().for_each(|key| rows.push(key, &value));
+        Entries.decode(&Entries.encode(&rows)).map(|rows| rows.len())
+    };
+    assert_eq!(decoded(&[b"", b"a", b"a\0b", b"a\0b\0..c", b"a\0c", b"a.", b"a\xff"]), Ok(7));
+    let bad: [&[u8]; 12] =
+        [b".", b"..", b"a\0..", b"a\0.", b"..\0a", b"a/b", b"/", b"\0", b"\0a", b"a\0", b"a\0\0b", b"a\0b\0../../etc"];
+    for key in bad {
+        assert_eq!(decoded(&[key]), Err(DecodeError::Invalid("name in a path")), "{key:?}");
+        assert_eq!(decoded(&[b"", key]), Err(DecodeError::Invalid("name in a path")), "{key:?}");
+    }
+    assert_eq!(decoded(&[b"a\0.x", b"a\0.x\0.."]), Err(DecodeError::Invalid("name in a path")));
+    assert_eq!(decoded(&[b"a\0.-", b"a\0.."]), Err(DecodeError::Invalid("name in a path")));
+}
+
+#[test]
+fn few_bytes_do_not_become_many_rows() {
+    let owner = Owner { uid: 0, gid: 0, user: "u".repeat(4096), group: "g".repeat(4096) };
+    let mut entry = Entry {
+        body: Body::Fifo,
+        mode: 0,
+        owner,
+        mtime: Time::default(),
+        ctime: Time::default(),
+        atime: None,
+        inode: 0,
+        link: None,
+        xattrs: Vec::new(),
+    };
+    let columns = |entry: &Entry, count: u32| {
+        let (mut rows, value) = (Rows::new(), entry.encode());
+        (0..count).for_each(|i| rows.push(format!("{i:06}").as_bytes(), &value));
+        Entries.encode(&rows)
+    };
+    let many = columns(&entry, 10_000);
+    assert!(many.len() < 200_000);
+    assert_eq!(Entries.decode(&many), Err(DecodeError::TooLarge("rows")));
+    assert_eq!(Entries.decode(&columns(&entry, 5000)).unwrap().len(), 5000);
+    entry.owner.user.push('u');
+    assert!(Entries.decode(&columns(&Entry { owner: Owner::default(), ..entry.clone() }, 1)).is_ok());
     assert!(Entry::decode(&entry.encode()).is_err());
 }

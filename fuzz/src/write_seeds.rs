@@ -7,7 +7,7 @@ use packstone::format::{PackTrailer, verify_pack};
 use packstone::id::{PackId, unhex};
 use packstone::record::datom::edn::parse_datom_line;
 use packstone::record::datom::{Datoms, encode_key, encode_value};
-use packstone::record::{Items, RecordKind, Rows};
+use packstone::record::{Entries, Items, RecordKind, Rows};
 use packstone::tree::{Child, Node};
 use packstone_fuzz::{Object, keys, open_directory};
 use serde_json::Value;
@@ -26,6 +26,7 @@ fn main() {
     let seeds = Seeds(std::env::args_os().nth(1).expect("a folder is named").into());
     let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     objects(&seeds, &project.join("format-spec/vectors"));
+    entries(&seeds, &vector(&project.join("format-spec/vectors"), "entries.json"));
     datoms(&seeds, &project.join("tests/fixtures"));
     texts(&seeds);
 }
@@ -84,6 +85,23 @@ fn objects(seeds: &Seeds, folder: &Path) {
         let slot = bytes(&slot["object"]);
         seeds.put("key_slot", &slot);
         seeds.put("key_slot", &[&slot[6..7], &slot[10..]].concat());
+    }
+}
+
+fn entries(seeds: &Seeds, vectors: &Value) {
+    let listed = |name: &str| vectors[name].as_array().expect("a list").clone();
+    seeds.put("entry_columns", &bytes(&vectors["columns"]));
+    seeds.put("entry_row", &bytes(&vectors["summary"]));
+    for entry in listed("entries") {
+        let (key, value) = (bytes(&entry["key"]), bytes(&entry["value"]));
+        let mut rows = Rows::new();
+        rows.push(&key, &value);
+        seeds.put("entry_columns", &Entries.encode(&rows));
+        seeds.put("entry_row", &value);
+    }
+    seeds.put("extent_columns", &bytes(&vectors["columns_of_extents"]));
+    for extent in listed("extents") {
+        seeds.put("entry_row", &[bytes(&extent["key"]), bytes(&extent["value"])].concat());
     }
 }
 

@@ -15,7 +15,7 @@ pub const DEFAULT_LEVEL: i32 = 3;
 /// How [`Compressor::compress`] left the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compressed {
-    /// As they were: compression would have saved less than 2 %.
+    /// Not at all: compression would have saved less than 2 %.
     Raw,
     /// One zstd frame that states its content size.
     Zstd,
@@ -35,39 +35,28 @@ impl Compressor {
         Self { context: context(level.max(1)), level }
     }
 
-    /// Appends `raw` to `out`, compressed if that pays.
+    /// Puts `raw`, compressed, in place of what `out` holds; what `out` holds afterwards means nothing when it comes back
+    /// [`Compressed::Raw`].
     pub fn compress(&mut self, raw: &[u8], out: &mut Vec<u8>) -> Compressed {
         if self.level == 0 {
-            out.extend_from_slice(raw);
             return Compressed::Raw;
         }
-        let start = out.len();
-        out.resize(start + zstd_safe::compress_bound(raw.len()), 0);
-        let written = self.context.compress2(&mut out[start..], raw).unwrap_or(usize::MAX);
-        if written >= raw.len() - raw.len() / 50 {
-            out.truncate(start);
-            out.extend_from_slice(raw);
-            return Compressed::Raw;
-        }
-        out.truncate(start + written);
-        Compressed::Zstd
+        out.clear();
+        out.reserve(zstd_safe::compress_bound(raw.len()));
+        let written = self.context.compress2(out, raw).unwrap_or(usize::MAX);
+        if written >= raw.len() - raw.len() / 50 { Compressed::Raw } else { Compressed::Zstd }
     }
 
-    /// Appends `raw` to `out`, compressed as a difference to `prefix`; `None`, and nothing appended, when that is not shorter.
-    /// The two must not share memory: zstd ignores what of the prefix overlaps.
+    /// Puts `raw`, compressed as a difference to `prefix`, in place of what `out` holds; `None` when that is not shorter. The
+    /// two must not share memory: zstd ignores what of the prefix overlaps.
     pub fn compress_with_prefix(&mut self, prefix: &[u8], raw: &[u8], out: &mut Vec<u8>) -> Option<()> {
         if self.level == 0 {
             return None;
         }
-        let start = out.len();
-        out.resize(start + zstd_safe::compress_bound(raw.len()), 0);
-        let written = compress_with_prefix(self.level, prefix, raw, &mut out[start..]).unwrap_or(usize::MAX);
-        if written >= raw.len() {
-            out.truncate(start);
-            return None;
-        }
-        out.truncate(start + written);
-        Some(())
+        out.clear();
+        out.reserve(zstd_safe::compress_bound(raw.len()));
+        let written = compress_with_prefix(self.level, prefix, raw, out).unwrap_or(usize::MAX);
+        (written < raw.len()).then_some(())
     }
 }
 
@@ -84,7 +73,7 @@ fn context<'a>(level: i32) -> CCtx<'a> {
 }
 
 // A context of its own: one that has seen a prefix may not outlive it.
-fn compress_with_prefix(level: i32, prefix: &[u8], raw: &[u8], out: &mut [u8]) -> Result<usize, usize> {
+fn compress_with_prefix(level: i32, prefix: &[u8], raw: &[u8], out: &mut Vec<u8>) -> Result<usize, usize> {
     let mut context = context(level);
     let reach = prefix.len().saturating_add(raw.len()).max(1 << 10);
     let window = reach.checked_next_power_of_two().map_or(27, usize::ilog2).min(27);
@@ -158,7 +147,6 @@ mod tests {
     fn what_does_not_shrink_stays_raw() {
         let (raw, mut out) = (noise(100_000, 1), b"before".to_vec());
         assert_eq!(Compressor::default().compress(&raw, &mut out), Compressed::Raw);
-        assert_eq!(out, [b"before", &raw[..]].concat());
         assert_eq!(Compressor::default().compress(b"", &mut out), Compressed::Raw);
     }
 
@@ -208,7 +196,7 @@ mod tests {
         fn decompress_inverts_compress(raw in prop::collection::vec(0u8..4, 0..5000), level in 1..7) {
             let mut out = Vec::new();
             match Compressor::new(level).compress(&raw, &mut out) {
-                Compressed::Raw => prop_assert_eq!(out, raw),
+                Compressed::Raw => {}
                 Compressed::Zstd => prop_assert_eq!(decompress(&out, raw.len()).unwrap(), raw),
             }
         }

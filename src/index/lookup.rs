@@ -44,6 +44,24 @@ impl Index {
         self.find_among(id, Among::Live).or_else(|| self.find_among(id, Among::All))
     }
 
+    /// Where to read the blob itself, not a delta of it: what a base must have. Condemned packs count as well, when no other
+    /// holds it.
+    pub fn find_whole(&self, id: &BlobId) -> Option<BlobLocation> {
+        let whole = |among| self.locations(id, among, false).next();
+        whole(Among::Live).or_else(|| whole(Among::All))
+    }
+
+    /// What the delta copies of a blob are deltas of; nothing when there is a whole copy. Condemned packs count only when
+    /// no other holds the blob.
+    pub fn bases(&self, id: &BlobId) -> Vec<BlobId> {
+        if self.is_whole(id) {
+            return Vec::new();
+        }
+        let bases = |among| self.deltas(id, among).filter_map(|location| location.frame().base).collect::<Vec<_>>();
+        let live = bases(Among::Live);
+        if !live.is_empty() || self.locations(id, Among::All, false).next().is_some() { live } else { bases(Among::All) }
+    }
+
     /// One more than the highest [ordinal](Self::ordinal). Entries are numbered over all packs, condemned or not; the
     /// numbers hold until the index is changed.
     pub fn ordinals(&self) -> u64 {
@@ -62,6 +80,11 @@ impl Index {
             delta = delta.or(Some(copy));
         }
         delta.map(|copy| copy.ordinal)
+    }
+
+    /// The number of one whole copy of the blob, as [`Self::ordinal`] gives it.
+    pub fn ordinal_whole(&self, id: &BlobId) -> Option<u64> {
+        self.copies_iter(id).find(|copy| !copy.is_delta).map(|copy| copy.ordinal)
     }
 
     /// All copies of the blob in packs that are not condemned, one per pack.

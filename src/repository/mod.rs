@@ -7,6 +7,7 @@
 
 mod cache;
 mod create;
+mod framer;
 mod gc;
 mod keys;
 mod local_cache;

@@ -146,7 +146,7 @@ impl Blobs {
     /// The stored form of a delta's base, which is never itself a delta.
     fn base(&self, delta: &BlobLocation, base: BlobId) -> Result<Bytes> {
         let index = self.repository.index().read().unwrap_or_else(PoisonError::into_inner);
-        let found = index.find_anywhere(&base).filter(|found| !found.is_delta());
+        let found = index.find_whole(&base);
         drop(index);
         let location = found.ok_or_else(|| {
             let object = ObjectPath::pack(delta.pack());

@@ -1,30 +1,23 @@
 //! One session of a backup: blobs in, a snapshot out.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use bytes::Bytes;
 
+use super::framer::{Blob, Content, Framer, Groups};
 use super::packer::Packer;
 use super::random::random;
-use super::{GcRecords, Repository, Session, SnapshotList};
+use super::{GcRecords, Reader, Repository, Session, SnapshotList};
 use crate::backend::PutNew;
 use crate::chunker::Chunker;
-use crate::compression::{Compressed, Compressor};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::{self, BlobEntry, BlobKind, Codec, ObjectPath, Outcome, RetentionClass, Snapshot};
+use crate::format::{ObjectPath, Outcome, RetentionClass, Snapshot};
 use crate::id::{BlobId, SnapshotId};
-use crate::tree::{Node, WriteNode};
-
-/// Chunks are framed together up to this many bytes; a chunk of half of it has a frame of its own.
-const CHUNK_FRAME_BYTES: usize = 1 << 20;
-/// Leaves are framed together up to this many bytes of rows, about an eighth of it once encoded.
-const LEAF_FRAME_BYTES: usize = 1 << 20;
-/// Inner nodes are framed together up to this many bytes.
-const INNER_FRAME_BYTES: usize = 128 << 10;
+use crate::tree::{self, Node, Root, TreeParameters, WriteNode};
 
 /// When a new blob is stored as its difference to an older one that it resembles.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,6 +62,10 @@ pub struct WriterStatistics {
     pub bytes_stored: u64,
     /// Packs finished.
     pub packs_written: u64,
+    /// Blobs stored as a difference to another one.
+    pub deltas_added: u64,
+    /// Their canonical bytes.
+    pub delta_bytes_added: u64,
 }
 
 /// What became of a commit.
@@ -92,23 +89,28 @@ pub struct Writer {
     snapshots: SnapshotList,
     shared: Arc<Shared>,
     chunker: Arc<Chunker>,
-    chunks: Batch,
-    leaves: Batch,
-    inners: Batch,
+    /// By record kind, the older tree that new nodes resemble.
+    resembled: HashMap<u8, (TreeParameters, Root)>,
     jobs: Option<SyncSender<Job>>,
     workers: Vec<JoinHandle<()>>,
 }
 
-struct Shared {
-    repository: Repository,
-    options: WriterOptions,
+/// What the session shares with its threads.
+pub(super) struct Shared {
+    pub(super) repository: Repository,
+    pub(super) options: WriterOptions,
     /// Blobs handed over that are not yet in a durable pack.
     in_flight: Arc<Mutex<HashSet<BlobId>>>,
-    packer: Mutex<Packer>,
+    /// Blobs that wait for others to fill a frame with.
+    pub(super) groups: Mutex<Groups>,
+    pub(super) packer: Mutex<Packer>,
+    reader: OnceLock<Reader>,
     unfinished: Mutex<Progress>,
     idle: Condvar,
     blobs_added: AtomicU64,
     bytes_added: AtomicU64,
+    pub(super) deltas_added: AtomicU64,
+    pub(super) delta_bytes_added: AtomicU64,
 }
 
 #[derive(Default)]
@@ -117,20 +119,12 @@ struct Progress {
     failure: Option<Error>,
 }
 
-#[derive(Default)]
-struct Batch {
-    blobs: Vec<(BlobId, Content)>,
-    bytes: usize,
-}
-
-enum Content {
-    Chunk(Bytes),
-    Node(Node, u32),
-}
-
-struct Job {
-    kind: BlobKind,
-    blobs: Vec<(BlobId, Content)>,
+/// What a thread does next.
+enum Job {
+    /// These share a frame.
+    Frame(Vec<Blob>),
+    /// As a difference to a blob that it resembles, if that pays.
+    Delta(Blob, BlobId),
 }
 
 impl Repository {
@@ -151,11 +145,15 @@ impl Repository {
             repository: self.clone(),
             options,
             in_flight,
+            groups: Mutex::new(Groups::default()),
             packer: Mutex::new(packer),
+            reader: OnceLock::new(),
             unfinished: Mutex::new(Progress::default()),
             idle: Condvar::new(),
             blobs_added: AtomicU64::new(0),
             bytes_added: AtomicU64::new(0),
+            deltas_added: AtomicU64::new(0),
+            delta_bytes_added: AtomicU64::new(0),
         });
         let threads = thread::available_parallelism().map_or(1, usize::from);
         let (jobs, queue) = sync_channel(threads);
@@ -176,9 +174,7 @@ impl Repository {
             snapshots,
             shared,
             chunker,
-            chunks: Batch::default(),
-            leaves: Batch::default(),
-            inners: Batch::default(),
+            resembled: HashMap::new(),
             jobs: Some(jobs),
             workers,
         })
@@ -231,6 +227,8 @@ impl Writer {
             bytes_added: self.shared.bytes_added.load(Ordering::Relaxed),
             bytes_stored: packer.stored_bytes,
             packs_written: packer.written.len() as u64,
+            deltas_added: self.shared.deltas_added.load(Ordering::Relaxed),
+            delta_bytes_added: self.shared.delta_bytes_added.load(Ordering::Relaxed),
         }
     }
 
@@ -257,41 +255,72 @@ impl Writer {
     /// Stores a chunk unless it is known. `id` must be its id, made elsewhere; `like` a chunk that it probably resembles,
     /// such as the one at the same place of the same file in the parent snapshot.
     pub(crate) fn write_hashed_chunk(&mut self, id: BlobId, content: Bytes, like: Option<BlobId>) -> Result<()> {
-        let _ = like;
         if self.is_known(&id) {
             return Ok(());
         }
         self.count(id, content.len());
-        let length = content.len();
-        if length >= CHUNK_FRAME_BYTES / 2 {
-            self.submit(BlobKind::Chunk, vec![(id, Content::Chunk(content))])?;
-        } else if self.chunks.push(id, Content::Chunk(content), length, CHUNK_FRAME_BYTES) {
-            let batch = self.chunks.take();
-            self.submit(BlobKind::Chunk, batch)?;
+        let like = like.filter(|_| self.stores_deltas());
+        self.store(Blob { id, content: Content::Chunk(content) }, like)
+    }
+
+    /// From now on new nodes of this kind of tree are taken to resemble those of an older tree over the same keys, such as
+    /// the parent snapshot's, and stored as differences to them where that pays. An empty tree ends it.
+    pub fn resemble(&mut self, parameters: &TreeParameters, older: &Root) {
+        match older.id {
+            Some(_) => self.resembled.insert(older.kind, (parameters.clone(), older.clone())),
+            None => self.resembled.remove(&older.kind),
+        };
+    }
+
+    /// A reader of what is durable, with caches that the session's threads share.
+    pub fn reader(&self) -> &Reader {
+        self.shared.reader()
+    }
+
+    fn stores_deltas(&self) -> bool {
+        let options = &self.shared.options;
+        !options.dry_run
+            && match options.delta {
+                Delta::Auto => self.repository.store().is_local(),
+                Delta::On => true,
+                Delta::Off => false,
+            }
+    }
+
+    /// The older node at the place of a new one.
+    fn resembled(&self, node: &Node) -> Option<BlobId> {
+        let (parameters, older) = self.resembled.get(&node.kind).filter(|_| self.stores_deltas())?;
+        let last = node.rows.len().checked_sub(1)?;
+        // An older tree that cannot be read is no help; whoever needs it will say so.
+        tree::node_around(self.reader(), parameters, older, node.level, node.rows.key(last)).ok()?
+    }
+
+    fn store(&self, blob: Blob, like: Option<BlobId>) -> Result<()> {
+        if let Some(like) = like {
+            return self.submit(Job::Delta(blob, like));
         }
-        Ok(())
+        let full = lock(&self.shared.groups).add(blob);
+        full.map_or(Ok(()), |blobs| self.submit(Job::Frame(blobs)))
     }
 
     /// Makes everything written so far durable and indexed.
     pub fn flush(&mut self) -> Result<()> {
-        for (kind, batch) in [
-            (BlobKind::Chunk, self.chunks.take()),
-            (BlobKind::Node, self.leaves.take()),
-            (BlobKind::Node, self.inners.take()),
-        ] {
-            if !batch.is_empty() {
-                self.submit(kind, batch)?;
-            }
+        // What turns out not to pay as a delta joins the others.
+        self.wait_for_jobs()?;
+        let rest = lock(&self.shared.groups).take_all();
+        for blobs in rest {
+            self.submit(Job::Frame(blobs))?;
         }
+        self.wait_for_jobs()?;
+        if self.shared.options.dry_run { Ok(()) } else { lock(&self.shared.packer).flush() }
+    }
+
+    fn wait_for_jobs(&self) -> Result<()> {
         let mut progress = lock(&self.shared.unfinished);
         while progress.jobs > 0 {
             progress = self.shared.idle.wait(progress).unwrap_or_else(PoisonError::into_inner);
         }
-        if let Some(error) = progress.failure.take() {
-            return Err(error);
-        }
-        drop(progress);
-        if self.shared.options.dry_run { Ok(()) } else { lock(&self.shared.packer).flush() }
+        progress.failure.take().map_or(Ok(()), Err)
     }
 
     /// Publishes a snapshot: packs, index, then the snapshot itself, which is the commit. `snapshot.id` must be
@@ -374,7 +403,7 @@ impl Writer {
         self.shared.bytes_added.fetch_add(length as u64, Ordering::Relaxed);
     }
 
-    fn submit(&self, kind: BlobKind, blobs: Vec<(BlobId, Content)>) -> Result<()> {
+    fn submit(&self, job: Job) -> Result<()> {
         if self.shared.options.dry_run {
             return Ok(());
         }
@@ -385,7 +414,7 @@ impl Writer {
         progress.jobs += 1;
         drop(progress);
         let jobs = self.jobs.as_ref().expect("the queue is closed on drop only");
-        jobs.send(Job { kind, blobs }).map_err(|_| Error::new(ErrorKind::Failed, "", "the writing threads have ended"))
+        jobs.send(job).map_err(|_| Error::new(ErrorKind::Failed, "", "the writing threads have ended"))
     }
 }
 
@@ -397,14 +426,10 @@ impl WriteNode for Writer {
             return Ok(id);
         }
         let length = canonical.len();
+        drop(canonical);
         self.count(id, length);
-        let (batch, limit) =
-            if node.level == 0 { (&mut self.leaves, LEAF_FRAME_BYTES) } else { (&mut self.inners, INNER_FRAME_BYTES) };
-        let content_len = u32::try_from(length).expect("nodes are limited to far less than 4 GiB");
-        if batch.push(id, Content::Node(node, content_len), length, limit) {
-            let batch = batch.take();
-            self.submit(BlobKind::Node, batch)?;
-        }
+        let like = self.resembled(&node);
+        self.store(Blob { id, content: Content::Node(node, length) }, like)?;
         Ok(id)
     }
 }
@@ -419,26 +444,21 @@ impl Drop for Writer {
     }
 }
 
-impl Batch {
-    /// Whether the batch is now full.
-    fn push(&mut self, id: BlobId, content: Content, bytes: usize, limit: usize) -> bool {
-        self.blobs.push((id, content));
-        self.bytes += bytes;
-        self.bytes >= limit
-    }
-
-    fn take(&mut self) -> Vec<(BlobId, Content)> {
-        self.bytes = 0;
-        std::mem::take(&mut self.blobs)
+impl Shared {
+    pub(super) fn reader(&self) -> &Reader {
+        self.reader.get_or_init(|| self.repository.reader())
     }
 }
 
 fn work(shared: &Shared, queue: &Mutex<Receiver<Job>>) {
-    let mut compressor = Compressor::new(shared.options.compression_level);
+    let mut framer = Framer::new(shared);
     loop {
         let next = lock(queue).recv();
         let Ok(job) = next else { return };
-        let result = frame(shared, &mut compressor, job);
+        let result = match job {
+            Job::Frame(blobs) => framer.frame(blobs),
+            Job::Delta(blob, like) => framer.delta(blob, like),
+        };
         let mut progress = lock(&shared.unfinished);
         progress.jobs -= 1;
         if let Err(error) = result {
@@ -448,39 +468,6 @@ fn work(shared: &Shared, queue: &Mutex<Receiver<Job>>) {
     }
 }
 
-/// Encodes, compresses and seals the blobs of one frame and hands it to the packer.
-fn frame(shared: &Shared, compressor: &mut Compressor, job: Job) -> Result<()> {
-    let mut raw = Vec::new();
-    let mut entries = Vec::with_capacity(job.blobs.len());
-    for (id, content) in job.blobs {
-        let start = raw.len();
-        let content_len = match content {
-            Content::Chunk(bytes) => {
-                raw.extend_from_slice(&bytes);
-                format_len(bytes.len())
-            }
-            Content::Node(node, content_len) => {
-                raw.extend_from_slice(&node.encode());
-                content_len
-            }
-        };
-        entries.push(BlobEntry { id, kind: job.kind, stored_len: format_len(raw.len() - start), content_len });
-    }
-    let mut compressed = Vec::new();
-    let (codec, body) = match compressor.compress(&raw, &mut compressed) {
-        Compressed::Zstd => (Codec::Zstd, &compressed),
-        Compressed::Raw => (Codec::Raw, &raw),
-    };
-    let keys = shared.repository.keys();
-    let sealed = format::seal_frame(keys, &random(), job.kind, codec, body, raw.len(), entries, None)
-        .map_err(|e| Error::new(ErrorKind::Failed, "frame", e))?;
-    lock(&shared.packer).add(job.kind, sealed)
-}
-
-fn format_len(length: usize) -> u32 {
-    u32::try_from(length).expect("frames are limited to far less than 4 GiB")
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

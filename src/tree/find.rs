@@ -1,4 +1,4 @@
-//! The record of a key, and the child of a node in which it is.
+//! The record of a key, the node in which it is, and the child of a node.
 
 use super::root::{Nodes, damaged};
 use super::{Node, ReadNode, Root, TreeParameters, separator};
@@ -27,6 +27,28 @@ pub fn get(
         }
         claim = nodes.claim(claim.child.id, &node, at)?;
     }
+}
+
+/// Id of the node of `level` that holds the keys around `key`, a key or a separator: the first that does not end before it,
+/// else the last one. `None` when the tree is not that high. Reads the nodes above it, not the node itself.
+///
+/// Good for finding what a node resembles: among separators that share 256 bytes it may be off.
+pub fn node_around(
+    source: &dyn ReadNode,
+    parameters: &TreeParameters,
+    root: &Root,
+    level: u8,
+    key: &[u8],
+) -> Result<Option<BlobId>, Error> {
+    let nodes = Nodes { source, parameters };
+    let Some(mut claim) = root.claim(parameters)?.filter(|top| top.level >= level) else { return Ok(None) };
+    let wanted = separator::start(key);
+    while claim.level > level {
+        let node = nodes.read(&claim)?;
+        let reaching = first_row(0, node.rows.len(), |i| separator::start(node.rows.key(i)) >= wanted);
+        claim = nodes.claim(claim.child.id, &node, reaching.min(node.rows.len() - 1))?;
+    }
+    Ok(Some(claim.child.id))
 }
 
 /// Index of the first child, from `from` on, whose last key is not below `key`; the number of children when there is none.

@@ -25,7 +25,7 @@ pub use build::{Builder, MAX_RECORD_BYTES, Pushed};
 pub use child::{Child, MAX_SUMMARY_LEN};
 pub use diff::{DiffItem, diff};
 pub use edit::{Change, EditStats, edit};
-pub use find::get;
+pub use find::{get, node_around};
 pub use node::{MAX_LEVEL, MAX_NODE_BYTES, Node};
 pub use proof::{Proof, ProofPath, prove};
 pub use root::{ReadNode, Root, TreeKeys, TreeParameters, WriteNode};

@@ -8,6 +8,7 @@ mod damage;
 mod datoms;
 mod deltas;
 mod diff;
+mod file_model;
 mod files;
 mod fixtures;
 mod forget;

@@ -21,7 +21,7 @@ fn usage_is_2() {
     check(&world.run(&["forget"]), 2, &["--keep-daily"]);
     check(&world.run(&["snapshots", "-o", "a=b"]), 2, &["option"]);
     check(&world.run(&["-r", "s3://bucket/x", "snapshots"]), 2, &["s3"]);
-    check(&world.run(&["backup", "some/folder"]), 2, &["directory tree", "datoms:some/folder"]);
+    check(&world.run(&["backup", "datoms:"]), 2, &["path"]);
     check(&world.run(&["backup", "sqlite:app.db"]), 2, &["sqlite"]);
     check(&world.run(&["dump", "not-an-id"]), 2, &["latest"]);
     check(&world.run(&["dump", "latest", "--memory-limit", "1M"]), 2, &["64.0 MiB"]);

@@ -6,6 +6,7 @@ mod bad_input;
 mod codes;
 mod days;
 mod demo;
+mod files;
 mod help;
 mod json;
 mod keys;

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod damage;
+mod entries;
 mod fixture;
 mod frames_and_packs;
 mod hostile;

@@ -77,14 +77,14 @@ proptest! {
         for blobs in &frames {
             let raw = blobs.concat();
             let mut body = Vec::new();
-            let codec = match compressor.compress(&raw, &mut body) {
-                Compressed::Raw => Codec::Raw,
-                Compressed::Zstd => Codec::Zstd,
+            let (codec, body) = match compressor.compress(&raw, &mut body) {
+                Compressed::Raw => (Codec::Raw, &raw),
+                Compressed::Zstd => (Codec::Zstd, &body),
             };
             let entries = blobs.iter().map(|blob| BlobEntry {
                 id: keys.blob_id_node(blob), kind: BlobKind::Node, stored_len: blob.len() as u32, content_len: 7,
             }).collect();
-            builder.add(seal_frame(&keys, &random, BlobKind::Node, codec, &body, raw.len(), entries, None).unwrap()).unwrap();
+            builder.add(seal_frame(&keys, &random, BlobKind::Node, codec, body, raw.len(), entries, None).unwrap()).unwrap();
         }
         let pack = builder.finish(&keys, &random);
         prop_assert_eq!(&verify_pack(&keys, pack.id, pack.body.bytes()).unwrap(), &pack.directory);

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::fixture::{self, counting};
-use super::records;
+use super::{entries, records};
 
 /// A chapter: the document its code writes, and what reads the document on disk.
 struct Chapter {
@@ -28,6 +28,7 @@ fn chapters() -> BTreeMap<&'static str, Chapter> {
         ("pack.json", Chapter { build: build_pack, decode: decode_pack }),
         ("index.json", Chapter { build: build_index, decode: decode_index }),
         ("records.json", Chapter { build: records::build_records, decode: records::decode_records }),
+        ("entries.json", Chapter { build: entries::build, decode: entries::decode }),
         ("tree.json", Chapter { build: records::build_tree, decode: records::decode_tree }),
         ("snapshot.json", Chapter { build: build_snapshots, decode: decode_snapshots }),
     ])

@@ -107,6 +107,7 @@ pub(super) fn from_state(run: &mut Run<'_>, datoms: Sorted, stated: View) -> Res
         Ok(None) => None,
         Err(error) => Some(Err(error)),
     });
+    resemble_parent(run, LOG);
     let (root, stats) = tree::edit(&reader, &mut run.writer, &parameters, &mark::root(&log), changes)?;
     let exceptions = build_exceptions(run, appended.exceptions)?;
     let log = named(LOG, root, digest.encode().to_vec());
@@ -129,6 +130,7 @@ fn build_log(
 ) -> Result<(Root, Digest, u64)> {
     run.observer.event(Event::Stage { name: "storing datoms", total: Some(datoms.len()) });
     let parameters = run.writer.repository().tree_parameters(&Datoms);
+    resemble_parent(run, LOG);
     let mut builder = Builder::new(&parameters);
     let mut digest = Digest::new();
     let (mut done, mut duplicates) = (0_u64, 0);
@@ -159,6 +161,7 @@ fn build_log(
 
 fn build_exceptions(run: &mut Run<'_>, mut keys: Sorted) -> Result<NamedRoot> {
     let parameters = run.writer.repository().tree_parameters(&Datoms);
+    resemble_parent(run, EXCEPTIONS);
     let mut builder = Builder::new(&parameters);
     let mut digest = Digest::new();
     if !keys.is_empty() {
@@ -170,6 +173,14 @@ fn build_exceptions(run: &mut Run<'_>, mut keys: Sorted) -> Result<NamedRoot> {
         let _: Pushed = builder.push(&mut run.writer, key, &[])?;
     }
     Ok(named(EXCEPTIONS, builder.finish(&mut run.writer)?, digest.encode().to_vec()))
+}
+
+/// New nodes of a tree are compared with the parent's tree of that name.
+fn resemble_parent(run: &mut Run<'_>, name: &str) {
+    let parameters = run.writer.repository().tree_parameters(&Datoms);
+    let older = run.parent.as_ref().and_then(|parent| parent.roots.iter().find(|root| root.name == name));
+    let older = older.map_or_else(|| Root::empty(parameters.kind().code()), mark::root);
+    run.writer.resemble(&parameters, &older);
 }
 
 /// How many datoms the parent's log lacks, and how many of its own are gone.

@@ -43,7 +43,7 @@ pub(super) fn finish(
     let gc = repository.gc_records()?;
     repository.load_index(&gc)?;
     let ids: HashSet<_> = live.iter().map(|snapshot| snapshot.id).collect();
-    let same = ids == survey.snapshots && gc.newest == survey.gc.newest && survey.marks.homeless.is_empty();
+    let same = ids == survey.snapshots && gc.newest == survey.gc.newest && survey.marks.all_at_home();
     let marks =
         if same && rescan == Rescan::IfChanged { survey.marks } else { Marks::of(repository, &live, observer)? };
     let packs = list_packs(repository)?;
@@ -120,19 +120,23 @@ pub(super) fn close_sessions(
 
 /// Copies what a live snapshot needs and only condemned packs hold. Condemned packs themselves stay dead.
 fn rescue(repository: &Repository, marks: &Marks, report: &mut PruneReport) -> Result<bool> {
-    if marks.homeless.is_empty() {
+    if marks.all_at_home() {
         return Ok(false);
     }
     let mut frames = HashSet::new();
     let mut repacker = repository.repacker(RetentionClass::Standard);
-    for id in &marks.homeless {
-        let location = repository.index().read().unwrap_or_else(PoisonError::into_inner).find_anywhere(id);
+    let blobs = marks.homeless.iter().map(|id| (id, false));
+    for (id, whole) in blobs.chain(marks.homeless_bases.iter().map(|id| (id, true))) {
+        let index = repository.index().read().unwrap_or_else(PoisonError::into_inner);
+        let location = if whole { index.find_whole(id) } else { index.find_anywhere(id) };
+        drop(index);
         let lost = || Error::new(ErrorKind::Damaged, format!("blob {id}"), "is needed by a snapshot and in no pack");
         let location = location.ok_or_else(lost)?;
         report.blobs_rescued += 1;
         if frames.insert((location.pack(), location.frame().offset)) {
             let frame = location.frame();
-            let flags: Vec<bool> = frame.blobs.iter().map(|blob| marks.homeless.contains(&blob.id)).collect();
+            let needed = |id| marks.homeless.contains(id) || marks.homeless_bases.contains(id);
+            let flags: Vec<bool> = frame.blobs.iter().map(|blob| needed(&blob.id)).collect();
             repacker.copy(location.indexed_pack(), frame, &flags)?;
         }
     }

@@ -26,6 +26,8 @@ pub(super) struct Marks {
     set: MarkSet,
     /// Blobs whose every copy is in a condemned pack: to be rescued.
     pub(super) homeless: HashSet<BlobId>,
+    /// Bases of needed deltas whose every whole copy is in a condemned pack: to be rescued whole.
+    pub(super) homeless_bases: HashSet<BlobId>,
 }
 
 impl Survey {
@@ -71,12 +73,18 @@ impl Marks {
             set: MarkSet::new(ordinals),
             walked: MarkSet::new(ordinals),
             homeless: HashSet::new(),
+            homeless_bases: HashSet::new(),
         };
         for (done, snapshot) in snapshots.iter().enumerate() {
             mark::walk_snapshot(&reader, snapshot, &mut marking)?;
             observer.event(Event::Progress { done: done as u64 + 1 });
         }
-        Ok(Self { set: marking.set, homeless: marking.homeless })
+        Ok(Self { set: marking.set, homeless: marking.homeless, homeless_bases: marking.homeless_bases })
+    }
+
+    /// Whether nothing that is needed is in condemned packs alone.
+    pub(super) fn all_at_home(&self) -> bool {
+        self.homeless.is_empty() && self.homeless_bases.is_empty()
     }
 
     /// Whether this very copy of a blob must stay: the blob is needed and this is the copy that readers are sent to.
@@ -93,34 +101,33 @@ struct Marking<'a> {
     /// Blobs that were reached as such, not only as the base of a delta.
     walked: MarkSet,
     homeless: HashSet<BlobId>,
+    homeless_bases: HashSet<BlobId>,
 }
 
 impl Reached for Marking<'_> {
     fn blob(&mut self, id: BlobId) -> Result<bool> {
         let index = self.reader.repository().index().read().unwrap_or_else(PoisonError::into_inner);
-        let Some(ordinal) = index.ordinal(&id) else {
-            if index.find_anywhere(&id).is_none() {
-                return Err(Error::new(
-                    ErrorKind::Damaged,
-                    format!("blob {id}"),
-                    "is needed by a snapshot and in no pack",
-                ));
-            }
-            return Ok(self.homeless.insert(id));
-        };
-        self.set.insert(ordinal);
-        let base = index.find(&id).and_then(|location| location.frame().base);
-        if let Some(base) = base {
-            match index.ordinal(&base) {
+        // Of every delta copy, as any of them may be the one that is kept or rescued.
+        for base in index.bases(&id) {
+            // A copy of the base that is itself a delta is no help to what names it.
+            match index.ordinal_whole(&base) {
                 Some(ordinal) => {
                     self.set.insert(ordinal);
                 }
                 None => {
-                    self.homeless.insert(base);
+                    self.homeless_bases.insert(base);
                 }
             }
         }
-        Ok(self.walked.insert(ordinal))
+        if let Some(ordinal) = index.ordinal(&id) {
+            self.set.insert(ordinal);
+            return Ok(self.walked.insert(ordinal));
+        }
+        if index.find_anywhere(&id).is_none() {
+            let message = "is needed by a snapshot and in no pack";
+            return Err(Error::new(ErrorKind::Damaged, format!("blob {id}"), message));
+        }
+        Ok(self.homeless.insert(id))
     }
 
     fn unreadable(&mut self, _: BlobId, error: Error) -> Result<()> {

@@ -9,7 +9,7 @@ use crate::record::extent::ExtentsView;
 use crate::record::{Extents, RecordKind, Reference, Subtree};
 
 /// The longest name of an extended attribute or of a user, and the longest target of a link, that a reader takes.
-const NAME_MAX: usize = 4096;
+pub(super) const NAME_MAX: usize = 4096;
 /// The most extended attributes of one path that a reader takes.
 const XATTRS_MAX: usize = 1 << 16;
 /// The twelve bits of a mode.
@@ -64,6 +64,13 @@ pub(super) enum RestView<'a> {
     BlockDevice(DeviceNumber),
 }
 
+/// The value of an extended attribute, where it lies.
+#[derive(Clone, Copy)]
+enum XattrView<'a> {
+    Inline(&'a [u8]),
+    Chunk(BlobId),
+}
+
 /// The bytes of a file, where they lie.
 #[derive(Clone, Debug)]
 pub(super) enum ContentView<'a> {
@@ -113,26 +120,27 @@ impl<'a> Head<'a> {
 
     /// The extended attributes, by name ascending.
     pub fn xattrs(&self) -> impl Iterator<Item = Xattr> + 'a {
+        self.xattr_views().map(|(name, value)| {
+            let value = match value {
+                XattrView::Inline(value) => XattrValue::Inline(value.to_vec()),
+                XattrView::Chunk(id) => XattrValue::Chunk(id),
+            };
+            Xattr { name: name.to_vec(), value }
+        })
+    }
+
+    fn xattr_views(&self) -> impl Iterator<Item = (&'a [u8], XattrView<'a>)> + 'a {
         let mut cursor = Cursor::new(self.xattrs);
         let count = cursor.varint().unwrap_or(0);
-        (0..count).map_while(move |_| {
-            let (name, value) = take_xattr(&mut cursor).ok()?;
-            Some(Xattr {
-                name: name.to_vec(),
-                value: value.map_or_else(XattrValue::Chunk, |v| XattrValue::Inline(v.to_vec())),
-            })
-        })
+        (0..count).map_while(move |_| take_xattr(&mut cursor).ok())
     }
 
     /// Appends all blobs that the entry refers to.
     pub fn references(&self, references: &mut Vec<Reference>) -> Result<(), DecodeError> {
-        if self.has_xattrs() {
-            let chunk = |xattr: Xattr| match xattr.value {
-                XattrValue::Chunk(id) => Some(Reference::Chunk(id)),
-                XattrValue::Inline(_) => None,
-            };
-            references.extend(self.xattrs().filter_map(chunk));
-        }
+        references.extend(self.xattr_views().filter_map(|(_, value)| match value {
+            XattrView::Chunk(id) => Some(Reference::Chunk(id)),
+            XattrView::Inline(_) => None,
+        }));
         match self.rest()? {
             RestView::File(ContentView::Extents(extents)) => references.extend(extents.ids().map(Reference::Chunk)),
             RestView::File(ContentView::Tree(tree)) => references.push(Reference::Tree(tree)),
@@ -192,11 +200,11 @@ pub(super) fn take_xattrs<'a>(cursor: &mut Cursor<'a>) -> Result<&'a [u8], Decod
 }
 
 /// A name, and the value or the chunk that holds it.
-fn take_xattr<'a>(cursor: &mut Cursor<'a>) -> Result<(&'a [u8], Result<&'a [u8], BlobId>), DecodeError> {
+fn take_xattr<'a>(cursor: &mut Cursor<'a>) -> Result<(&'a [u8], XattrView<'a>), DecodeError> {
     let name = take_bytes(cursor, NAME_MAX)?;
     let value = match flag(cursor)? {
-        false => Ok(take_bytes(cursor, INLINE_XATTR_MAX)?),
-        true => Err(BlobId::new(cursor.array()?)),
+        false => XattrView::Inline(take_bytes(cursor, INLINE_XATTR_MAX)?),
+        true => XattrView::Chunk(BlobId::new(cursor.array()?)),
     };
     Ok((name, value))
 }

@@ -4,6 +4,8 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use crate::error::DecodeError;
+
 /// Between two components.
 const SEPARATOR: u8 = 0;
 
@@ -24,6 +26,21 @@ pub fn key_of_path(path: &Path) -> Option<Vec<u8>> {
         key.extend_from_slice(name);
     }
     Some(key)
+}
+
+/// Refuses a key that is no path: a component that is empty, `.` or `..`, or holds a slash. The first `checked` bytes are the
+/// start of a key that was not refused.
+pub(super) fn check_after(key: &[u8], checked: usize) -> Result<(), DecodeError> {
+    if key.is_empty() {
+        return Ok(());
+    }
+    let start = key.iter().take(checked).rposition(|&byte| byte == SEPARATOR).map_or(0, |at| at + 1);
+    for name in key.get(start..).unwrap_or_default().split(|&byte| byte == SEPARATOR) {
+        if matches!(name, b"" | b"." | b"..") || name.contains(&b'/') {
+            return Err(DecodeError::Invalid("name in a path"));
+        }
+    }
+    Ok(())
 }
 
 /// The absolute path that a key stands for.

@@ -6,11 +6,14 @@
 mod columns;
 mod head;
 mod key;
+mod kind;
 mod row;
+mod summary;
 
-pub use columns::Entries;
 pub use head::Head;
 pub use key::{child_key, children, key_of_path, name_of, parent_of, path_of_key, subtree};
+pub use kind::Entries;
+pub use summary::Summary;
 
 use super::{Extent, Subtree};
 use crate::error::DecodeError;
@@ -80,7 +83,7 @@ pub enum Body {
 }
 
 /// What a path is, without more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// A regular file.
     File,

@@ -1,12 +1,13 @@
 //! What a file system says about a path.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType, major, minor, readlinkat, statat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, major, minor, openat, readlinkat, statat};
 
-use super::Found;
 use super::place::Place;
+use super::{Found, Reading, xattrs};
 use crate::record::entry::{DeviceNumber, Time};
 
 /// What `lstat` says.
@@ -65,7 +66,13 @@ pub struct Metadata {
 }
 
 impl Stat {
-    pub(super) fn of(path: &Path) -> io::Result<Self> {
+    /// Whether both are of the same file.
+    pub fn is_same(&self, other: &Self) -> bool {
+        (self.inode, self.device) == (other.inode, other.device)
+    }
+
+    /// Asks for it.
+    pub fn of(path: &Path) -> io::Result<Self> {
         let place = Place::of(path)?;
         Ok(Self::of_system(&statat(place.directory(), place.rest, AtFlags::SYMLINK_NOFOLLOW)?))
     }
@@ -108,6 +115,34 @@ impl Metadata {
             Kind::Symlink => readlinkat(place.directory(), place.rest, Vec::new())?.into_bytes(),
             _ => Vec::new(),
         };
-        Ok(Self { target, xattrs: Vec::new() })
+        let path = place.path();
+        let xattrs = match found.stat.kind {
+            // A directory that leads to a root may be behind a link, but then it must be the one that was found.
+            Kind::Directory if xattrs::any_behind(&path)? => match open_directory(&place) {
+                Ok(directory) if found.stat.is_same(&Stat::of_system(&fstat(&directory)?)) => {
+                    xattrs::of_file(directory)?
+                }
+                Ok(_) => return Err(replaced()),
+                Err(_) => xattrs::of_path(&path)?,
+            },
+            Kind::Directory => Vec::new(),
+            _ => xattrs::of_path(&path)?,
+        };
+        Ok(Self { target, xattrs })
     }
+
+    /// The same of a file that is open: certainly of the same file, and without looking for it again.
+    pub fn read_open(reading: &Reading) -> io::Result<Self> {
+        Ok(Self { target: Vec::new(), xattrs: xattrs::of_file(reading)? })
+    }
+}
+
+fn open_directory(place: &Place<'_>) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat(place.directory(), place.rest, flags, Mode::empty())
+}
+
+/// The error for a path that is another file or directory than the one that was found.
+pub(super) fn replaced() -> io::Error {
+    io::Error::other("was replaced while the backup ran")
 }

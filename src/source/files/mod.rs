@@ -1,16 +1,22 @@
 //! Directory trees: every path below some roots, in the order of keys (see [`crate::record::entry`]).
 
+mod excludes;
 mod metadata;
 mod names;
+mod paths_from;
 mod place;
 mod reading;
+mod roots;
 mod stream;
 mod walk;
+mod xattrs;
 
 use std::path::PathBuf;
 
+pub use excludes::Excludes;
 pub use metadata::{Kind, Metadata, Stat};
 pub use names::Names;
+pub use paths_from::{paths_from_patterns, paths_from_raw, paths_from_verbatim};
 pub use reading::Reading;
 pub use stream::Stream;
 pub use walk::Walk;

@@ -1,16 +1,17 @@
 //! Paths of any length, for system calls that take at most `PATH_MAX` bytes.
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 
-/// The longest path that a system call takes, without the NUL at its end.
-const LONGEST: usize = 4095;
+/// The longest path that is given to a system call, which takes 4095 bytes: room is left for [`Place::path`].
+const LONGEST: usize = 4000;
 
 /// A path as system calls take it: a directory and the rest of the path, from there.
 pub(super) struct Place<'a> {
@@ -45,6 +46,16 @@ impl<'a> Place<'a> {
     /// What [`Self::rest`] starts from.
     pub fn directory(&self) -> BorrowedFd<'_> {
         self.directory.as_ref().map_or(CWD, AsFd::as_fd)
+    }
+
+    /// The same as a path, for the calls that take nothing else.
+    pub fn path(&self) -> Cow<'a, Path> {
+        match &self.directory {
+            None => Cow::Borrowed(self.rest),
+            Some(directory) => {
+                Cow::Owned(Path::new(&format!("/proc/self/fd/{}", directory.as_raw_fd())).join(self.rest))
+            }
+        }
     }
 
     /// Opens it for reading without following a link that it is, and without a trace in its atime where that is allowed.

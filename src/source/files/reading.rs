@@ -2,12 +2,13 @@
 
 use std::io;
 use std::ops::Range;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::buffer::spare_capacity;
 use rustix::fs::{Advice, OFlags, SeekFrom, fadvise, fstat, seek};
 use rustix::io::{Errno, pread, read};
 
+use super::metadata::replaced;
 use super::place::Place;
 use super::{Found, Kind, Stat};
 
@@ -34,7 +35,7 @@ impl Reading {
         })?;
         let said = fstat(&file)?;
         let stat = Stat::of_system(&said);
-        if stat.kind != Kind::File || stat.inode != found.stat.inode || stat.device != found.stat.device {
+        if stat.kind != Kind::File || !stat.is_same(&found.stat) {
             return Err(replaced());
         }
         let allocated = u64::try_from(said.st_blocks).unwrap_or(0).saturating_mul(512);
@@ -117,6 +118,8 @@ impl Reading {
     }
 }
 
-fn replaced() -> io::Error {
-    io::Error::other("was replaced while the backup ran")
+impl AsFd for Reading {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
 }

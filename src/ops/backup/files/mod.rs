@@ -18,7 +18,7 @@ mod stream;
 use std::path::PathBuf;
 
 use super::run::{Run, Stored, named};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::format::{Snapshot, SourceDescription};
 use crate::ops::mark;
 use crate::progress::Event;
@@ -100,7 +100,6 @@ fn options(options: &source::Options) -> Vec<(String, String)> {
 }
 
 pub(super) fn store(run: &mut Run<'_>, source: &FilesSource) -> Result<Stored> {
-    source.require_some()?;
     run.observer.event(Event::Stage { name: "backing up files", total: None });
     run.keep_cursor(machine::now_ms().to_be_bytes().to_vec());
     let (complete, partial) = (usable(run, run.parent.clone())?, usable(run, run.interrupted.clone())?);

@@ -17,7 +17,7 @@ use crate::source::files::{Found, Kind, Metadata, Reading, Stat};
 /// How often a file is read that changes meanwhile.
 const ATTEMPTS: usize = 3;
 /// Bytes of pieces of large files that may wait, all together.
-const WAITING_BYTES: usize = 32 << 20;
+const WAITING_BYTES: usize = 16 << 20;
 
 /// A path of which more is to be known than its stat.
 pub(super) struct Task {
@@ -140,14 +140,23 @@ impl FileReader {
         }
     }
 
-    fn read(&self, Task { found, content }: Task, large: &mut Vec<Large>) -> io::Result<Read> {
+    fn read(&self, Task { mut found, content }: Task, large: &mut Vec<Large>) -> io::Result<Read> {
         if found.stat.kind != Kind::File || !content {
             let metadata = Metadata::read(&found)?;
             return Ok(Read { stat: found.stat, metadata, content: Content::None, changed: false });
         }
         let mut attempt = 1;
         loop {
-            let mut reading = Reading::open(&found)?;
+            let mut reading = match Reading::open(&found) {
+                Ok(reading) => reading,
+                Err(error) => match successor(&found) {
+                    Some(stat) if attempt < ATTEMPTS => {
+                        (found.stat, attempt) = (stat, attempt + 1);
+                        continue;
+                    }
+                    _ => return Err(error),
+                },
+            };
             let metadata = Metadata::read(&found)?;
             if !self.is_small(&reading)? {
                 let (pieces, receiver) = sync_channel(self.waiting);
@@ -230,4 +239,11 @@ impl FileReader {
         }
         Ok(reading.stat().size)
     }
+}
+
+/// The stat of another file that has taken the place of the one that was found.
+fn successor(found: &Found) -> Option<Stat> {
+    let stat = Stat::of(&found.path).ok().filter(|stat| stat.kind == Kind::File)?;
+    let is_other = (stat.device, stat.inode) != (found.stat.device, found.stat.inode);
+    is_other.then_some(stat)
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::num::NonZero;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::thread;
 
@@ -19,9 +19,10 @@ use super::{FILES, FilesSource, entry};
 use crate::error::{Error, Result};
 use crate::format::Snapshot;
 use crate::ops::backup::run::{Run, named};
+use crate::ops::mark;
 use crate::progress::Event;
 use crate::record::entry::{Body, Content, Entry, Head, path_of_key};
-use crate::record::{Entries, Extents, Reference};
+use crate::record::{Entries, Extents, RecordKind, Reference};
 use crate::repository::{Reader, Writer};
 use crate::source::files::{Found, Kind, Names, Options, Stat, Step, Walk};
 use crate::tree::{Builder, Pushed, Root, TreeParameters};
@@ -33,7 +34,7 @@ const BATCH_BYTES: u64 = 1 << 20;
 /// A batch is handed over when so many paths wait behind its first, even if it is not full.
 const BATCH_WAIT: usize = 256;
 /// Bytes of files and rows that may wait for what stands before them.
-const PENDING_BYTES: u64 = 32 << 20;
+const PENDING_BYTES: u64 = 16 << 20;
 /// What a waiting path takes beside its row.
 const PENDING_OVERHEAD_BYTES: u64 = 256;
 /// So often, in paths or in bytes, it is looked whether progress is to be told or a partial snapshot to be saved.
@@ -57,8 +58,9 @@ pub(super) fn store(
     parents: (Option<&Snapshot>, Option<&Snapshot>),
 ) -> Result<Done> {
     let repository = run.writer.repository().clone();
-    let reader = repository.reader();
+    let reader = run.writer.reader().clone();
     let (entries, extents) = (repository.tree_parameters(&Entries), repository.tree_parameters(&Extents));
+    run.writer.resemble(&entries, &root_of(parents.1.or(parents.0)));
     let parents = Parents::new(&reader, &entries, parents, run.observer)?;
     let cutter = Cutter { chunker: run.writer.chunker().clone(), keys: repository.keys().clone() };
     let walk = Walk::new(&source.paths, &source.options)?;
@@ -66,6 +68,7 @@ pub(super) fn store(
     let mut storing = Storing {
         large_bytes: cutter.chunker.sizes().max_bytes as u64,
         run,
+        paths_given: &source.paths,
         options: &source.options,
         parents,
         reader: &reader,
@@ -99,6 +102,12 @@ pub(super) fn store(
     storing.finish()
 }
 
+/// The tree of files of a snapshot; an empty one if there is none.
+fn root_of(snapshot: Option<&Snapshot>) -> Root {
+    let root = snapshot.and_then(|snapshot| snapshot.roots.iter().find(|root| root.name == FILES));
+    root.map_or_else(|| Root::empty(Entries.code()), mark::root)
+}
+
 fn threads(wanted: Option<NonZero<usize>>) -> NonZero<usize> {
     wanted.or_else(|| thread::available_parallelism().ok()).unwrap_or(NonZero::<usize>::MIN)
 }
@@ -106,6 +115,7 @@ fn threads(wanted: Option<NonZero<usize>>) -> NonZero<usize> {
 /// All that a backup of files has at hand.
 struct Storing<'a, 'r> {
     run: &'a mut Run<'r>,
+    paths_given: &'a [PathBuf],
     options: &'a Options,
     parents: Parents<'a>,
     reader: &'a Reader,
@@ -145,8 +155,8 @@ struct Pending {
 }
 
 enum What {
-    /// A row as it is.
-    Row(Vec<u8>),
+    /// The parent's row.
+    Row { row: Vec<u8>, kind: Kind, size: u64 },
     /// The pool reads it.
     Read {
         /// The parent's row.
@@ -187,15 +197,15 @@ impl Storing<'_, '_> {
             let same = same::compare(&found, &head, row.began, self.options);
             let known = same != Same::Nothing && is_known(&self.run.writer, &head, &mut self.references)?;
             if known && same == Same::All {
-                self.figures.count(found.stat.kind, found.stat.size, Change::Unmodified);
-                let bytes = found.stat.size;
+                let (kind, size) = (found.stat.kind, found.stat.size);
                 if self.pending.is_empty() {
+                    self.figures.count(kind, size, Change::Unmodified);
                     let _: Pushed = self.builder.push(&mut self.run.writer, &found.key, row.value)?;
-                } else {
-                    let row = row.value.to_vec();
-                    self.wait(found.key, row.len() as u64, What::Row(row));
+                    return self.tick(1, size);
                 }
-                return self.tick(1, bytes);
+                let row = row.value.to_vec();
+                self.wait(found.key, row.len() as u64, What::Row { row, kind, size });
+                return Ok(());
             }
             keep_content = known;
             old = Some(row.value.to_vec());
@@ -264,8 +274,10 @@ impl Storing<'_, '_> {
         let Some(Pending { key, bytes, what }) = self.pending.pop_front() else { return Ok(false) };
         self.pending_bytes -= bytes;
         match what {
-            What::Row(row) => {
+            What::Row { row, kind, size } => {
+                self.figures.count(kind, size, Change::Unmodified);
                 let _: Pushed = self.builder.push(&mut self.run.writer, &key, &row)?;
+                self.tick(1, size)?;
             }
             What::Read { old, keep_content, first_name } => {
                 let answer = self.answers.next().ok_or_else(read::ended)?;
@@ -369,12 +381,16 @@ impl Storing<'_, '_> {
     }
 
     /// Stores a large file as its pieces come.
-    #[expect(clippy::type_complexity, reason = "an error of the file beside one of the repository")]
     fn streamed(
         &mut self,
         pieces: &Receiver<Streamed>,
         old: Option<Content>,
     ) -> Result<io::Result<(Stat, bool, Content)>> {
+        let older = match &old {
+            Some(Content::Tree(tree)) => Root::from(tree.clone()),
+            _ => Root::empty(Extents.code()),
+        };
+        self.run.writer.resemble(self.extents, &older);
         let mut like = old.and_then(|content| Resemblance::new(content, self.reader, self.extents));
         let mut list = ExtentList::default();
         let before = self.bytes;
@@ -390,11 +406,11 @@ impl Storing<'_, '_> {
                 Streamed::Again => {
                     list = ExtentList::default();
                     like.iter_mut().for_each(Resemblance::again);
-                    self.bytes = before;
+                    self.rewind(before);
                 }
                 Streamed::End(end) => {
                     // The file counts when its row does.
-                    self.bytes = before;
+                    self.rewind(before);
                     let (stat, changed) = match end {
                         Ok(end) => end,
                         Err(error) => return Ok(Err(error)),
@@ -456,9 +472,15 @@ impl Storing<'_, '_> {
         self.run.maybe_partial(|writer| Ok(vec![named(FILES, builder.checkpoint(writer)?, Vec::new())]))
     }
 
-    /// A path that could not be read; one that is gone by now is only mentioned, for there is nothing to be missed.
+    /// Bytes that were told of do not count after all.
+    fn rewind(&mut self, bytes: u64) {
+        self.bytes = bytes;
+        self.ticked.1 = self.ticked.1.min(bytes);
+    }
+
+    /// A path that could not be read; one that was found and is gone by now is only mentioned: there is nothing to be missed.
     fn problem(&mut self, path: &Path, error: &io::Error) {
-        if error.kind() == io::ErrorKind::NotFound {
+        if error.kind() == io::ErrorKind::NotFound && self.paths_given.iter().all(|given| given != path) {
             let message = format!("{}: vanished while the backup ran", path.display());
             self.run.observer.event(Event::Note(&message));
             return;

@@ -79,7 +79,7 @@ pub(in crate::ops::backup) fn store(run: &mut Run<'_>, source: &StreamSource) ->
     let now_ms = machine::now_ms();
     let parent = usable(run, run.parent.clone())?;
     let repository = run.writer.repository().clone();
-    let reader = repository.reader();
+    let reader = run.writer.reader().clone();
     let (entries, extents) = (repository.tree_parameters(&Entries), repository.tree_parameters(&Extents));
     let mut parents = Parents::new(&reader, &entries, (parent.as_ref(), None), run.observer)?;
     let mut builder = Builder::new(&entries);

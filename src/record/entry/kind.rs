@@ -1,8 +1,8 @@
-//! Entries as records of a tree.
+//! The record kind of entries.
 
-use super::Head;
+use super::{Head, Summary, columns};
 use crate::error::DecodeError;
-use crate::record::{Items, RecordKind, Reference, Rows};
+use crate::record::{RecordKind, Reference, Rows};
 
 /// Entries of a directory tree.
 pub struct Entries;
@@ -21,19 +21,23 @@ impl RecordKind for Entries {
     }
 
     fn encode(&self, rows: &Rows) -> Vec<u8> {
-        Items.encode(rows)
+        columns::encode(rows)
     }
 
     fn decode(&self, columns: &[u8]) -> Result<Rows, DecodeError> {
-        Items.decode(columns)
+        columns::decode(columns)
     }
 
-    fn summarize(&self, _rows: &Rows) -> Vec<u8> {
-        Vec::new()
+    fn summarize(&self, rows: &Rows) -> Vec<u8> {
+        Summary::of(rows).encode()
     }
 
-    fn merge(&self, _summaries: &[&[u8]]) -> Result<Vec<u8>, DecodeError> {
-        Ok(Vec::new())
+    fn merge(&self, summaries: &[&[u8]]) -> Result<Vec<u8>, DecodeError> {
+        let mut merged = Summary::EMPTY;
+        for summary in summaries {
+            merged = merged.merge(&Summary::decode(summary)?)?;
+        }
+        Ok(merged.encode())
     }
 
     fn references(&self, _key: &[u8], value: &[u8], references: &mut Vec<Reference>) -> Result<(), DecodeError> {
