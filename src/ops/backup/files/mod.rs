@@ -64,16 +64,6 @@ impl FilesSource {
         };
         self.paths.iter().map(describe).collect()
     }
-
-    /// Refuses a backup of nothing.
-    fn require_some(&self) -> Result<()> {
-        let missing =
-            |path: &PathBuf| path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
-        match self.paths.iter().all(missing) {
-            true => Err(Error::new(ErrorKind::NotFound, self.location(), "no such file or directory")),
-            false => Ok(()),
-        }
-    }
 }
 
 /// The options that change what is read, for people.
