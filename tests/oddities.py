@@ -58,11 +58,11 @@ def many():
 
 
 def deep():
-    """A path that is longer than the system takes in one piece."""
+    """A path of nearly as many bytes as the system, and rsync, take in one piece."""
     here = os.open(".", os.O_RDONLY)
     os.mkdir("deep")
     os.chdir("deep")
-    for number in range(24):
+    for number in range(18):
         name = f"{number:02}" + "d" * 200
         os.mkdir(name)
         os.chdir(name)

@@ -65,6 +65,8 @@ for folder, folders, names in os.walk(sys.argv[1], topdown=False, followlinks=Fa
         open(os.path.join(folder, "not in the snapshot"), "w").close()
 PYTHON
 "$program" restore "latest:$source" --to "$work/part" --delete
+# The target itself is the user's own.
+touch -r "$source" "$work/part"
 compare "$source" "$work/part"
 "$program" restore "latest:$source" --to "$work/part" --delete --dry-run --overwrite if-changed >"$work/dry"
 if grep -q '^[+M-] ' "$work/dry"; then

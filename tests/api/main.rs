@@ -17,5 +17,6 @@ mod forget;
 mod look;
 mod prune;
 mod rewrite;
+mod restore_files;
 mod roundtrip;
 mod sessions;

@@ -163,7 +163,12 @@ impl Run<'_> {
                 self.report.progress(*size, 0);
                 self.finish(batch, item, Node::Open(file.as_fd()));
             }
-            Body::File { extents, .. } => self.plan_extents(batch, number, 0..extents.len(), 0, plan, pieces),
+            Body::File { size, extents } => {
+                // Holes are restored by not being written.
+                let written: u64 = extents.iter().map(|extent| u64::from(extent.length)).sum();
+                self.report.progress(size.saturating_sub(written), 0);
+                self.plan_extents(batch, number, 0..extents.len(), 0, plan, pieces);
+            }
         }
         Ok(())
     }
@@ -443,7 +448,12 @@ impl Run<'_> {
             wrong = compared.wrong;
         }
         let length: u64 = wrong.iter().map(|at| u64::from(item.extents()[*at].length)).sum();
-        self.report.progress(0, (range.end - range.start).saturating_sub(length));
+        let rest = (range.end - range.start).saturating_sub(length);
+        if compared {
+            self.report.progress(0, rest)
+        } else {
+            self.report.progress(rest, 0)
+        }
         let (plan, mut pieces) = (Plan::default(), Vec::new());
         self.plan_extents(batch, 0, wrong.into_iter(), 1, &plan, &mut pieces);
         plan.add(pieces);

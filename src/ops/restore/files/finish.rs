@@ -80,8 +80,9 @@ impl Run<'_> {
             self.delete_unknown(&done.key, known)?;
         }
         self.report.directories.fetch_add(1, Ordering::Relaxed);
-        // A target that was there before is the user's own.
-        if was_there && (done.key.is_empty() || self.options.overwrite == Overwrite::Never) {
+        // A target that was there before is the user's own, unless it is what was backed up.
+        let is_foreign = done.key.is_empty() && !self.is_original;
+        if was_there && (is_foreign || self.options.overwrite == Overwrite::Never) {
             return Ok(());
         }
         if let Err(error) = self.set_directory(done, was_there) {

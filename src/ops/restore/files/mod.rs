@@ -153,6 +153,7 @@ pub struct RestoreFilesSummary {
 
 /// Restores a snapshot's directory trees, or part of them, below `target`, which is made if need be.
 ///
+/// The metadata of a target that was there before is left as it is, unless it is the very directory that was backed up.
 /// Nothing outside the target is touched, whatever the snapshot says and whatever links the target holds. What cannot be
 /// restored is told to the observer and counted; an error means that the restore stopped, and that running it again
 /// continues.
@@ -221,6 +222,7 @@ fn restore(
         report: Report::new(observer, changes),
         is_root: rustix::process::geteuid().is_root(),
         threads: std::thread::available_parallelism().map_or(1, usize::from),
+        is_original: target.canonicalize().is_ok_and(|path| key_of_path(&path) == Some(selection.full_key(b""))),
         deletable: if options.delete { Some(choose()?) } else { None },
         left_out: Mutex::new(Sorter::new(sorter)),
     };

@@ -30,6 +30,8 @@ pub(super) struct Run<'a> {
     /// Whether this process may do everything.
     pub(super) is_root: bool,
     pub(super) threads: usize,
+    /// Whether the target is where the restored directory was backed up.
+    pub(super) is_original: bool,
     /// What may be deleted where a directory is in the way.
     pub(super) deletable: Option<Selection>,
     /// Paths that are not as in the snapshot, for verifying.
