@@ -1,6 +1,7 @@
 //! One session of a backup: blobs in, a snapshot out.
 
 use std::collections::{HashMap, HashSet};
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -460,10 +461,15 @@ fn work(shared: &Shared, queue: &Mutex<Receiver<Job>>) {
     loop {
         let next = lock(queue).recv();
         let Ok(job) = next else { return };
-        let result = match job {
+        let result = panic::catch_unwind(AssertUnwindSafe(|| match job {
             Job::Frame(blobs) => framer.frame(blobs),
             Job::Delta(blob, like) => framer.delta(blob, like),
-        };
+        }));
+        // A panic is a bug, but whoever waits for this job must not wait for ever.
+        let result = result.unwrap_or_else(|_| {
+            framer = Framer::new(shared);
+            Err(Error::new(ErrorKind::Failed, "frame", "a writing thread panicked"))
+        });
         let mut progress = lock(&shared.unfinished);
         progress.jobs -= 1;
         if let Err(error) = result {

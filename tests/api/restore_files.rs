@@ -14,7 +14,7 @@ use packstone::format::{
     seal_frame,
 };
 use packstone::ops::{
-    self, BackupOptions, BackupSummary, Change, ChangeSink, FilesSource, Overwrite, Pattern, RestoreFilesOptions,
+    self, BackupOptions, BackupSummary, Change, ChangeSink, FilesSource, Overwrite, PathPattern, RestoreFilesOptions,
     RestoreFilesSummary, Source,
 };
 use packstone::progress::{Event, Observer, Silent};
@@ -374,7 +374,7 @@ async fn what_the_snapshot_does_not_have_is_deleted_if_asked() {
     let kept = place.try_restore(&backup, whole(), None).await.unwrap();
     assert_eq!((kept.files_deleted, kept.problem_count, kept.is_damaged), (0, 1, false), "{kept:?}");
     assert!(kept.problems[0].0.ends_with("was-dir"), "{kept:?}");
-    let exclude = vec![Pattern { text: "*.TXT".to_owned(), any_case: true }];
+    let exclude = vec![PathPattern { text: "*.TXT".to_owned(), any_case: true }];
     let deleted = place.restore(&backup, RestoreFilesOptions { delete: true, exclude, ..whole() }).await;
     assert!(below.join("dir/extra/kept.txt").exists() && !below.join("dir/extra/deep").exists());
     assert!(deleted.files_deleted >= 3, "{deleted:?}");
@@ -548,7 +548,7 @@ async fn patterns_choose() {
         place.write(name, name);
     }
     let backup = place.backup().await;
-    let pattern = |text: &str, any_case| Pattern { text: text.to_owned(), any_case };
+    let pattern = |text: &str, any_case| PathPattern { text: text.to_owned(), any_case };
     let anchored = format!("{}/d", place.tree().display());
     for (include, exclude, expected) in [
         (vec![pattern("*.txt", false)], vec![], vec!["a/one.txt", "d/five.txt", "top.txt"]),

@@ -4,6 +4,4 @@ mod datoms;
 mod files;
 
 pub use datoms::{RestoreOptions, RestoreSummary, View, restore};
-pub use files::{
-    Change, ChangeSink, Overwrite, Pattern as PathPattern, RestoreFilesOptions, RestoreFilesSummary, restore_files,
-};
+pub use files::{Change, ChangeSink, Overwrite, PathPattern, RestoreFilesOptions, RestoreFilesSummary, restore_files};

@@ -24,7 +24,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-pub use select::Pattern;
+pub use select::PathPattern;
 
 use batch::State;
 use finish::Known;
@@ -83,9 +83,9 @@ pub struct RestoreFilesOptions {
     /// there by its name.
     pub path: Option<PathBuf>,
     /// Only what one of these names, and the directories that lead there; everything when empty.
-    pub include: Vec<Pattern>,
+    pub include: Vec<PathPattern>,
     /// Not what one of these names. It is not deleted either.
-    pub exclude: Vec<Pattern>,
+    pub exclude: Vec<PathPattern>,
     /// What happens to what is there.
     pub overwrite: Overwrite,
     /// Delete what is in the restored directories but not in the snapshot. Directories that only lead to what was backed up

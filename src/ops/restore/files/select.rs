@@ -15,7 +15,7 @@ use crate::tree::{self, KeyRange, Next, Root, TreeParameters, Visit, Walker};
 
 /// A pattern as `.gitignore` files have them; one with a slash in it counts from the root of the snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pattern {
+pub struct PathPattern {
     /// The pattern.
     pub text: String,
     /// Whether upper and lower case are the same.
@@ -59,8 +59,8 @@ impl Selection {
         parameters: &TreeParameters,
         root: &Root,
         path: Option<&Path>,
-        include: &[Pattern],
-        exclude: &[Pattern],
+        include: &[PathPattern],
+        exclude: &[PathPattern],
     ) -> Result<Self> {
         let mut selection =
             Self { base: Vec::new(), strip: 0, include: matchers(include)?, exclude: matchers(exclude)? };
@@ -230,7 +230,7 @@ fn decode(key: &[u8], value: &[u8]) -> Result<Entry> {
     Entry::decode(value).map_err(|why| Error::damaged(show(key), why))
 }
 
-fn matchers(patterns: &[Pattern]) -> Result<Vec<Gitignore>> {
+fn matchers(patterns: &[PathPattern]) -> Result<Vec<Gitignore>> {
     let mut matchers = Vec::new();
     for any_case in [false, true] {
         let chosen: Vec<_> = patterns.iter().filter(|pattern| pattern.any_case == any_case).collect();
