@@ -1,41 +1,35 @@
-//! Which paths are taken out: patterns in the syntax of `.gitignore`, from the root of the tree.
+//! Which paths are taken out: patterns as `backup` leaves them out.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use ignore::gitignore::{Gitignore, GitignoreBuilder};
-
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::record::entry::path_of_key;
+use crate::source::files::{Excludes, Options};
 
 /// Compiled patterns.
 pub(super) struct Patterns {
-    exact: Gitignore,
-    any_case: Gitignore,
+    excludes: Excludes,
+    is_empty: bool,
 }
 
 impl Patterns {
     /// Of patterns, patterns without regard to upper and lower case, and files of patterns.
     pub(super) fn new(patterns: &[String], any_case: &[String], files: &[PathBuf]) -> Result<Self> {
-        let mut exact = GitignoreBuilder::new("/");
-        for file in files {
-            if let Some(error) = exact.add(file) {
-                return Err(unreadable(file, &error));
-            }
-        }
-        add(&mut exact, patterns)?;
-        let mut relaxed = GitignoreBuilder::new("/");
-        relaxed.case_insensitive(true).map_err(|e| Error::new(ErrorKind::Usage, "patterns", e))?;
-        add(&mut relaxed, any_case)?;
-        let built =
-            |builder: GitignoreBuilder| builder.build().map_err(|e| Error::new(ErrorKind::Usage, "patterns", e));
-        Ok(Self { exact: built(exact)?, any_case: built(relaxed)? })
+        let options = Options {
+            excludes: patterns.to_vec(),
+            iexcludes: any_case.to_vec(),
+            exclude_files: files.to_vec(),
+            ..Options::default()
+        };
+        let is_empty = patterns.is_empty() && any_case.is_empty() && files.is_empty();
+        Ok(Self { excludes: Excludes::new(&options)?, is_empty })
     }
 
     /// Whether there is no pattern at all.
     pub(super) fn is_empty(&self) -> bool {
-        self.exact.is_empty() && self.any_case.is_empty()
+        self.is_empty
     }
 
     /// Whether the entry of a key goes: it or a directory above it matches. It follows from the key alone, so that it does
@@ -45,24 +39,10 @@ impl Patterns {
         let bytes = path.as_os_str().as_bytes();
         let slashes = bytes.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'/');
         let mut above = slashes.map(|(end, _)| Path::new(OsStr::from_bytes(&bytes[..end])));
-        !key.is_empty() && (above.any(|directory| self.matches(directory, true)) || self.matches(&path, is_directory))
+        let excludes = &self.excludes;
+        !key.is_empty()
+            && (above.any(|directory| excludes.match_path(directory, true)) || excludes.match_path(&path, is_directory))
     }
-
-    fn matches(&self, path: &Path, is_directory: bool) -> bool {
-        self.exact.matched(path, is_directory).is_ignore() || self.any_case.matched(path, is_directory).is_ignore()
-    }
-}
-
-fn add(builder: &mut GitignoreBuilder, patterns: &[String]) -> Result<()> {
-    for pattern in patterns {
-        builder.add_line(None, pattern).map_err(|e| Error::new(ErrorKind::Usage, format!("pattern {pattern}"), e))?;
-    }
-    Ok(())
-}
-
-fn unreadable(file: &Path, error: &ignore::Error) -> Error {
-    let kind = if error.is_io() { ErrorKind::Failed } else { ErrorKind::Usage };
-    Error::new(kind, file.display(), error)
 }
 
 #[cfg(test)]
@@ -70,6 +50,7 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use super::*;
+    use crate::error::ErrorKind;
     use crate::record::entry::key_of_path;
 
     fn takes(patterns: &[&str], any_case: &[&str], path: &str, is_directory: bool) -> bool {
