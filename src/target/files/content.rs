@@ -9,7 +9,7 @@ use rustix::fs::{FallocateFlags, SeekFrom};
 use rustix::io::Errno;
 
 /// What is written where holes cannot be punched.
-const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// What a file keeps in ranges that ought to be holes.
 pub struct Holes<'a> {

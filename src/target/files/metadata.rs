@@ -222,38 +222,42 @@ impl Node<'_> {
 
     fn chown(self, uid: Option<u32>, gid: u32) -> io::Result<()> {
         let (uid, gid) = (uid.map(Uid::from_raw), Some(Gid::from_raw(gid)));
-        Ok(match self {
+        match self {
             Self::Open(fd) => rustix::fs::fchown(fd, uid, gid)?,
             Self::Named(directory, name, _) => {
                 rustix::fs::chownat(directory, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
             }
-        })
+        }
+        Ok(())
     }
 
     fn set_times(self, mtime: Time, atime: Option<Time>) -> io::Result<()> {
         let omitted = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
         let timespec = |time: Time| Timespec { tv_sec: time.seconds, tv_nsec: time.nanos.into() };
         let times = Timestamps { last_access: atime.map_or(omitted, timespec), last_modification: timespec(mtime) };
-        Ok(match self {
+        match self {
             Self::Open(fd) => rustix::fs::futimens(fd, &times)?,
             Self::Named(directory, name, _) => {
                 rustix::fs::utimensat(directory, name, &times, AtFlags::SYMLINK_NOFOLLOW)?;
             }
-        })
+        }
+        Ok(())
     }
 
     fn set_xattr(self, name: &[u8], value: &[u8]) -> io::Result<()> {
-        Ok(match self.place() {
+        match self.place() {
             Place::Open(fd) => rustix::fs::fsetxattr(fd, name, value, XattrFlags::empty())?,
             Place::Path(path) => rustix::fs::lsetxattr(path, name, value, XattrFlags::empty())?,
-        })
+        }
+        Ok(())
     }
 
     fn remove_xattr(self, name: &[u8]) -> io::Result<()> {
-        Ok(match self.place() {
+        match self.place() {
             Place::Open(fd) => rustix::fs::fremovexattr(fd, name)?,
             Place::Path(path) => rustix::fs::lremovexattr(path, name)?,
-        })
+        }
+        Ok(())
     }
 
     fn place(&self) -> Place<'_> {

@@ -41,8 +41,8 @@ mod tests {
                 row.extend_from_slice(rest.as_bytes());
                 row
             };
-            let packed = row(&a);
-            prop_assert_eq!(take_key(&packed), (a.as_bytes().to_vec(), rest.as_bytes()));
+            let whole = row(&a);
+            prop_assert_eq!(take_key(&whole), (a.as_bytes().to_vec(), rest.as_bytes()));
             if a != b {
                 prop_assert_eq!(row(&a).cmp(&row(&b)), a.as_bytes().cmp(b.as_bytes()));
             }

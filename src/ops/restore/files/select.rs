@@ -45,6 +45,7 @@ pub(super) struct Chosen<'a> {
 }
 
 /// What is found on the way through a tree.
+#[expect(clippy::large_enum_variant, reason = "one at a time is in memory")]
 pub(super) enum Step<'a> {
     /// A path that is restored; directories come before what is in them.
     Chosen(Chosen<'a>),
