@@ -101,7 +101,7 @@ fn store(
         properties: Vec::new(),
     };
     let commit = writer.commit(&snapshot).unwrap();
-    assert!(matches!(commit, packstone::repository::Commit::Done { .. }), "{commit:?}");
+    assert!(matches!(commit, packstone::repository::Commit::Done), "{commit:?}");
     snapshot
 }
 
@@ -557,8 +557,7 @@ async fn a_directory_is_compared_with_a_snapshot_of_it() {
         let place = SnapshotPath { snapshot, path: path.map(PathBuf::from) };
         let options = FileDiffOptions { metadata: false, content };
         ops::diff_directory(&repository, place, directory, options, sink).await.unwrap();
-        let found = found.lock().unwrap().clone();
-        found
+        found.lock().unwrap().clone()
     };
     assert_eq!(compare(None, top.clone(), true).await, []);
     // Other bytes, the same size and time.

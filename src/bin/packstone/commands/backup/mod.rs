@@ -303,10 +303,12 @@ impl Arguments {
         if let Some(option) = self.files.option_of_trees() {
             return Err(Failure::usage(option, format!("means nothing for {what}: it is for directory trees")));
         }
-        if !with_streams && !self.files.stdin && !self.files.stdin_from_command {
-            if let Some(option) = self.files.option_of_streams() {
-                return Err(Failure::usage(option, "means nothing without a stream"));
-            }
+        if !with_streams
+            && !self.files.stdin
+            && !self.files.stdin_from_command
+            && let Some(option) = self.files.option_of_streams()
+        {
+            return Err(Failure::usage(option, "means nothing without a stream"));
         }
         if without_datoms { self.require_no_options_of_datoms(what) } else { Ok(()) }
     }

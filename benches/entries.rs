@@ -1,13 +1,13 @@
-//! What entries cost, measured on real trees: `cargo test --release --test entry_sizes -- --ignored --nocapture`.
+//! What entries cost, measured on real trees: `cargo bench --bench entries -- [DIR...]`.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a bench prints and may panic")]
 
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use packstone::compression::Compressor;
+use packstone::compression::{Compressed, Compressor};
 use packstone::error::Error;
 use packstone::id::BlobId;
 use packstone::record::entry::{
@@ -83,10 +83,14 @@ fn measure(folder: &Path) {
     let kept: Vec<Vec<u8>> = leaves.iter().map(|rows| Entries.encode(rows)).collect();
     let encoding = start.elapsed();
     let (mut compressor, mut compressed, mut frame) = (Compressor::new(3), Vec::new(), Vec::new());
+    let mut compressed_bytes = 0;
     for (i, leaf) in kept.iter().enumerate() {
         frame.extend_from_slice(leaf);
         if frame.len() > FRAME_BYTES || i + 1 == kept.len() {
-            compressor.compress(&frame, &mut compressed);
+            compressed_bytes += match compressor.compress(&frame, &mut compressed) {
+                Compressed::Zstd => compressed.len(),
+                Compressed::Raw => frame.len(),
+            };
             frame.clear();
         }
     }
@@ -111,17 +115,14 @@ fn measure(folder: &Path) {
         kept_bytes / kept.len(),
         row_bytes as f64 / n as f64,
         each(kept_bytes),
-        each(compressed.len()),
-        each(compressed.len() - ids * BlobId::LEN),
+        each(compressed_bytes),
+        each(compressed_bytes - ids * BlobId::LEN),
         each(inner_bytes),
     );
 }
 
-#[test]
-#[ignore = "measures"]
-fn entries_of_real_trees() {
-    let home = std::env::var_os("HOME").map(PathBuf::from).unwrap();
-    for folder in [PathBuf::from("/usr/share"), PathBuf::from("/usr"), home.join(".cargo/registry/src")] {
-        measure(&folder);
-    }
+fn main() {
+    let given: Vec<_> = std::env::args_os().skip(1).filter(|word| word != "--bench").map(PathBuf::from).collect();
+    let folders = if given.is_empty() { vec![PathBuf::from("/usr/share"), PathBuf::from("/usr")] } else { given };
+    folders.iter().for_each(|folder| measure(folder));
 }
