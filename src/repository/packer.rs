@@ -17,7 +17,7 @@ use crate::id::BlobId;
 /// Size at which a pack of chunks is finished.
 const DATA_PACK_BYTES: u64 = 32 << 20;
 /// Size at which a pack of nodes is finished: they are read at random, and several are in memory at once.
-const NODE_PACK_BYTES: u64 = 16 << 20;
+const NODE_PACK_BYTES: u64 = 8 << 20;
 /// Room reserved for a pack, of which only what is filled takes memory. More than any pack takes, so that packs are not
 /// copied as they grow, and more than allocators keep to themselves when a pack is gone.
 const PACK_ROOM_BYTES: usize = 36 << 20;
