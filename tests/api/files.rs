@@ -648,3 +648,26 @@ async fn a_repository_that_lost_chunks_gets_them_again() {
     assert_eq!(summary.snapshot.statistics.bytes_read, 400_000 + (3 << 20));
     verify(&repository, &summary).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_pages_are_cut_at_fixed_runs_where_the_user_says_so() {
+    let mut place = Place::new().await;
+    place.options.page_files = vec!["*.img".to_owned()];
+    let (large, small) = (noise(1, 3 << 20), noise(2, 200_000));
+    for (name, content) in [("a.img", &large), ("b.img", &small), ("large", &large)] {
+        place.write(name, content);
+    }
+    let summary = place.backup().await;
+    let entries = place.entries(&summary).await;
+    let repository = place.repository.clone();
+    blocking(move || {
+        let lengths = |name: &str| -> Vec<u32> {
+            extents(&repository, &entries[Path::new(name)]).iter().map(|extent| extent.length).collect()
+        };
+        assert_eq!(lengths("a.img"), [65_536; 48]);
+        assert_eq!(lengths("b.img"), [65_536, 65_536, 65_536, 3392]);
+        assert!(lengths("large").len() < 48);
+        assert_eq!(content(&repository, &entries[Path::new("a.img")]), large.into_bytes());
+    })
+    .await;
+}

@@ -41,6 +41,9 @@ pub struct Options {
     pub exclude_if_present: Vec<String>,
     /// Leave out regular files of more bytes than this.
     pub exclude_larger_than: Option<u64>,
+    /// Patterns of files, as those of `excludes`, that consist of pages although nothing in them says so, such as images of
+    /// disks.
+    pub page_files: Vec<String>,
     /// Keep times of last reading too.
     pub with_atime: bool,
     /// A file may have another inode than it had in the parent and still be unchanged.

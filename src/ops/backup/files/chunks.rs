@@ -78,8 +78,7 @@ pub(super) struct Cutter {
 
 impl Cutter {
     /// The pieces of content that is in memory.
-    pub(super) fn whole(&self, content: &Bytes) -> Vec<Piece> {
-        let cutting = Cutting::of(content, content.len() as u64);
+    pub(super) fn whole(&self, content: &Bytes, cutting: Cutting) -> Vec<Piece> {
         let (mut pieces, mut start) = (Vec::with_capacity(1), 0);
         while let Some(len) = self.cut(cutting, start as u64, &content[start..], true) {
             let bytes = content.slice(start..start + len);

@@ -73,6 +73,7 @@ fn options(options: &source::Options) -> Vec<(String, String)> {
     options.excludes.iter().for_each(|pattern| add("exclude", pattern.clone()));
     options.iexcludes.iter().for_each(|pattern| add("iexclude", pattern.clone()));
     options.exclude_files.iter().for_each(|path| add("exclude-file", path.display().to_string()));
+    options.page_files.iter().for_each(|pattern| add("pages", pattern.clone()));
     options.exclude_if_present.iter().for_each(|name| add("exclude-if-present", name.clone()));
     options.exclude_larger_than.iter().for_each(|bytes| add("exclude-larger-than", bytes.to_string()));
     for (name, set) in [

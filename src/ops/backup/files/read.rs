@@ -9,10 +9,10 @@ use std::thread;
 use bytes::Bytes;
 
 use super::chunks::{Cutter, Cutting, Piece, Stop};
-use crate::chunker::STRUCTURE_HEAD_BYTES;
+use crate::chunker::{PageRuns, STRUCTURE_HEAD_BYTES};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::entry::INLINE_CONTENT_MAX;
-use crate::source::files::{Found, Kind, Metadata, Reading, Stat};
+use crate::source::files::{Excludes, Found, Kind, Metadata, Reading, Stat};
 
 /// How often a file is read that changes meanwhile.
 const ATTEMPTS: usize = 3;
@@ -75,11 +75,12 @@ struct Job {
 }
 
 impl Pool {
-    pub(super) fn start(cutter: &Cutter, threads: NonZero<usize>) -> Self {
+    /// Files that `pages` matches are cut at pages, whatever they look like.
+    pub(super) fn start(cutter: &Cutter, threads: NonZero<usize>, pages: Arc<Excludes>) -> Self {
         let (jobs, queue) = channel::<Job>();
         let queue = Arc::new(Mutex::new(queue));
         let waiting = WAITING_BYTES / threads / cutter.chunker.sizes().max_bytes;
-        let reader = FileReader { cutter: cutter.clone(), waiting: waiting.clamp(1, 8) };
+        let reader = FileReader { cutter: cutter.clone(), waiting: waiting.clamp(1, 8), pages };
         for _ in 0..threads.get() {
             let (queue, reader) = (Arc::clone(&queue), reader.clone());
             thread::spawn(move || {
@@ -119,6 +120,7 @@ struct FileReader {
     cutter: Cutter,
     /// Pieces of a large file that may wait.
     waiting: usize,
+    pages: Arc<Excludes>,
 }
 
 /// A large file that is read after the rest of its batch.
@@ -177,7 +179,10 @@ impl FileReader {
             stat.size = bytes.len() as u64;
             let content = match bytes.len() {
                 0..=INLINE_CONTENT_MAX => Content::Inline(bytes),
-                _ => Content::Pieces(self.cutter.whole(&Bytes::from(bytes))),
+                _ => {
+                    let cutting = self.cutting(&found, &bytes, stat.size);
+                    Content::Pieces(self.cutter.whole(&Bytes::from(bytes), cutting))
+                }
             };
             return Ok(Read { stat, metadata, content, changed });
         }
@@ -190,10 +195,18 @@ impl FileReader {
         Ok(size <= INLINE_CONTENT_MAX as u64 || short && reading.data_from(0)? == Some(0..size))
     }
 
+    /// How a file that begins like this is cut.
+    fn cutting(&self, found: &Found, head: &[u8], size: u64) -> Cutting {
+        match self.pages.match_path(&found.path, false) {
+            true => Cutting::Pages(PageRuns::new()),
+            false => Cutting::of(head, size),
+        }
+    }
+
     fn stream(&self, Large { found, mut reading, pieces }: Large) {
         let mut attempt = 1;
         let end = loop {
-            let size = match self.pieces(&reading, &pieces) {
+            let size = match self.pieces(&found, &reading, &pieces) {
                 Ok(size) => size,
                 Err(Stop::Io(error)) => break Err(error),
                 Err(Stop::Gone) => return,
@@ -222,10 +235,15 @@ impl FileReader {
     }
 
     /// Sends the pieces of all ranges that are not holes; returns the size of what was there.
-    fn pieces(&self, reading: &Reading, pieces: &SyncSender<Streamed>) -> std::result::Result<u64, Stop> {
+    fn pieces(
+        &self,
+        found: &Found,
+        reading: &Reading,
+        pieces: &SyncSender<Streamed>,
+    ) -> std::result::Result<u64, Stop> {
         let mut head = vec![0; STRUCTURE_HEAD_BYTES];
         let len = reading.read_at(&mut head, 0)?;
-        let cutting = Some(Cutting::of(&head[..len], reading.stat().size));
+        let cutting = Some(self.cutting(found, &head[..len], reading.stat().size));
         let mut offset = 0;
         while let Some(range) = reading.data_from(offset)? {
             let end = range.end;

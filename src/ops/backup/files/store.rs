@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::thread;
 
@@ -24,7 +25,7 @@ use crate::progress::Event;
 use crate::record::entry::{Body, Content, Entry, Head, path_of_key};
 use crate::record::{Entries, Extents, RecordKind, Reference};
 use crate::repository::{Reader, Writer};
-use crate::source::files::{Found, Kind, Names, Options, Stat, Step, Walk};
+use crate::source::files::{Excludes, Found, Kind, Names, Options, Stat, Step, Walk};
 use crate::tree::{Builder, Pushed, Root, TreeParameters};
 
 /// Files of a batch for the pool, at most.
@@ -64,7 +65,8 @@ pub(super) fn store(
     let parents = Parents::new(&reader, &entries, parents, run.observer)?;
     let cutter = Cutter { chunker: run.writer.chunker().clone(), keys: repository.keys().clone() };
     let walk = Walk::new(&source.paths, &source.options)?;
-    let pool = Pool::start(&cutter, threads(run.options.read_concurrency));
+    let pages = Excludes::new(&Options { excludes: source.options.page_files.clone(), ..Options::default() })?;
+    let pool = Pool::start(&cutter, threads(run.options.read_concurrency), Arc::new(pages));
     let mut storing = Storing {
         large_bytes: cutter.chunker.sizes().max_bytes as u64,
         run,

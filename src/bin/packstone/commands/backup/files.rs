@@ -35,6 +35,9 @@ pub struct FileArguments {
     /// Leave out files that are larger
     #[arg(long, value_name = "SIZE", value_parser = size::parse)]
     exclude_larger_than: Option<u64>,
+    /// Cut files that match at fixed runs of 64 KiB, as databases are by themselves: images of disks (repeatable)
+    #[arg(long, value_name = "PATTERN")]
+    pages: Vec<String>,
     /// Stay on the file system of each path
     #[arg(short = 'x', long)]
     one_file_system: bool,
@@ -102,6 +105,7 @@ impl FileArguments {
             exclude_caches: self.exclude_caches,
             exclude_if_present: self.exclude_if_present.clone(),
             exclude_larger_than: self.exclude_larger_than,
+            page_files: self.pages.clone(),
             with_atime: self.with_atime,
             ignore_inode: self.ignore_inode,
             ignore_ctime: self.ignore_ctime,
@@ -146,6 +150,7 @@ impl FileArguments {
             (self.exclude_caches, "--exclude-caches"),
             (!self.exclude_if_present.is_empty(), "--exclude-if-present"),
             (self.exclude_larger_than.is_some(), "--exclude-larger-than"),
+            (!self.pages.is_empty(), "--pages"),
             (self.one_file_system, "--one-file-system"),
             (self.with_atime, "--with-atime"),
             (self.ignore_ctime, "--ignore-ctime"),
