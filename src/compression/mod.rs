@@ -84,6 +84,9 @@ fn compress_with_prefix(level: i32, prefix: &[u8], raw: &[u8], out: &mut Vec<u8>
     context.compress2(out, raw)
 }
 
+/// What begins like this is a dictionary to zstd, not content.
+const DICTIONARY_MAGIC: [u8; 4] = 0xEC30_A437_u32.to_le_bytes();
+
 thread_local! {
     static DECOMPRESSION: RefCell<DCtx<'static>> = RefCell::new(DCtx::create());
 }
@@ -105,9 +108,20 @@ pub fn decompress(body: &[u8], raw_len: usize) -> Result<Vec<u8>, DecodeError> {
 /// The `raw_len` bytes of one zstd frame that was compressed with this prefix.
 pub fn decompress_with_prefix(prefix: &[u8], body: &[u8], raw_len: usize) -> Result<Vec<u8>, DecodeError> {
     let mut out = expect_one_frame(body, raw_len)?;
-    let mut context = DCtx::create();
-    context.ref_prefix(prefix).map_err(|_| DecodeError::Invalid("zstd prefix"))?;
-    let written = context.decompress(&mut out[..], body);
+    if prefix.starts_with(&DICTIONARY_MAGIC) {
+        let mut context = DCtx::create();
+        context.ref_prefix(prefix).map_err(|_| DecodeError::Invalid("zstd prefix"))?;
+        let written = context.decompress(&mut out[..], body);
+        return finish(out, written, raw_len);
+    }
+    // The same as a prefix, in a context that is used again: making one costs more than a short difference.
+    let written = DECOMPRESSION.with_borrow_mut(|context| {
+        let written = context.decompress_using_dict(&mut out[..], body, prefix);
+        if written.is_err() {
+            let _ = context.reset(ResetDirective::SessionOnly);
+        }
+        written
+    });
     finish(out, written, raw_len)
 }
 
@@ -189,6 +203,28 @@ mod tests {
         let twice = [&out[..], &out[..]].concat();
         assert_eq!(decompress(&twice, 1000), Err(DecodeError::Invalid("zstd frame")));
         assert_eq!(decompress(&out[..out.len() - 1], 1000), Err(DecodeError::Invalid("zstd frame")));
+    }
+
+    #[test]
+    fn any_content_may_be_a_prefix() {
+        let noise: Vec<u8> = (0..70_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        for start in [&[][..], &DICTIONARY_MAGIC, b"SQLite format 3"] {
+            let base = [start, &noise].concat();
+            let mut changed = base.clone();
+            changed[40_000] ^= 1;
+            let mut out = Vec::new();
+            Compressor::new(3).compress_with_prefix(&base, &changed, &mut out).unwrap();
+            assert!(out.len() < 4000, "{}", out.len());
+            for _ in 0..2 {
+                assert_eq!(decompress_with_prefix(&base, &out, changed.len()).unwrap(), changed);
+                // Another base gives an error or other bytes, and spoils nothing for the next.
+                let other = decompress_with_prefix(&[7; 80_000], &out, changed.len());
+                assert!(other.is_err() || other.is_ok_and(|bytes| bytes != changed));
+            }
+            let mut plain = Vec::new();
+            Compressor::new(3).compress(&[b'x'; 5000], &mut plain);
+            assert_eq!(decompress(&plain, 5000).unwrap(), [b'x'; 5000]);
+        }
     }
 
     proptest! {
