@@ -371,9 +371,17 @@ fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
 }
 
 fn create_folder(path: &Path) -> io::Result<()> {
-    match DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
-        created => created,
+    loop {
+        match DirBuilder::new().mode(0o700).create(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match fs::symlink_metadata(path) {
+                // Somebody removed it in between.
+                Err(gone) if gone.kind() == io::ErrorKind::NotFound => continue,
+                _ if path.is_dir() => return Ok(()),
+                Ok(found) if found.is_dir() => continue,
+                _ => return Err(error),
+            },
+            created => return created,
+        }
     }
 }
 
@@ -393,5 +401,37 @@ fn sync_folder(path: &Path) -> io::Result<()> {
         // Some network file systems do not sync folders and keep them durable by themselves.
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
         synced => synced,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    #[test]
+    fn a_folder_that_others_remove_meanwhile_can_be_created() {
+        let folder = tempfile::tempdir().unwrap();
+        let shared = folder.path().join("shared");
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    let _ = fs::remove_dir(&shared);
+                }
+            });
+            let created: Vec<_> = (0..50_000).map(|_| create_folder(&shared)).filter(Result::is_err).collect();
+            done.store(true, Ordering::Relaxed);
+            assert!(created.is_empty(), "{} failed: {:?}", created.len(), created[0]);
+        });
+        // The other thread may have removed it last.
+        create_folder(&shared).unwrap();
+        fs::write(folder.path().join("file"), "").unwrap();
+        assert!(create_folder(&folder.path().join("file")).is_err(), "a file in the way");
+        rustix::fs::symlink("nowhere", folder.path().join("link")).unwrap();
+        assert!(create_folder(&folder.path().join("link")).is_err(), "a link to nothing in the way");
     }
 }
