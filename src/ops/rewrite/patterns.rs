@@ -6,30 +6,20 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Result;
 use crate::record::entry::path_of_key;
-use crate::source::files::{Excludes, Options};
+use crate::source::files;
 
 /// Compiled patterns.
-pub(super) struct Patterns {
-    excludes: Excludes,
-    is_empty: bool,
-}
+pub(super) struct Patterns(files::Patterns);
 
 impl Patterns {
     /// Of patterns, patterns without regard to upper and lower case, and files of patterns.
     pub(super) fn new(patterns: &[String], any_case: &[String], files: &[PathBuf]) -> Result<Self> {
-        let options = Options {
-            excludes: patterns.to_vec(),
-            iexcludes: any_case.to_vec(),
-            exclude_files: files.to_vec(),
-            ..Options::default()
-        };
-        let is_empty = patterns.is_empty() && any_case.is_empty() && files.is_empty();
-        Ok(Self { excludes: Excludes::new(&options)?, is_empty })
+        Ok(Self(files::Patterns::new(files, patterns, any_case)?))
     }
 
     /// Whether there is no pattern at all.
     pub(super) fn is_empty(&self) -> bool {
-        self.is_empty
+        self.0.is_empty()
     }
 
     /// Whether the entry of a key goes: it or a directory above it matches. It follows from the key alone, so that it does
@@ -39,9 +29,7 @@ impl Patterns {
         let bytes = path.as_os_str().as_bytes();
         let slashes = bytes.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'/');
         let mut above = slashes.map(|(end, _)| Path::new(OsStr::from_bytes(&bytes[..end])));
-        let excludes = &self.excludes;
-        !key.is_empty()
-            && (above.any(|directory| excludes.match_path(directory, true)) || excludes.match_path(&path, is_directory))
+        above.any(|directory| self.0.matches(directory, true)) || self.0.matches(&path, is_directory)
     }
 }
 

@@ -4,10 +4,9 @@ use std::io::Read;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 
-use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use rustix::fs::{FileType, Mode, OFlags, fstat, openat};
 
-use super::{Kind, Options, Stat};
+use super::{Kind, Options, Patterns, Stat};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The file that marks a directory of caches.
@@ -16,13 +15,9 @@ const CACHE_TAG: &str = "CACHEDIR.TAG";
 const CACHE_SIGNATURE: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
 
 /// Patterns and rules of [`Options`], compiled.
-///
-/// A pattern is as in `.gitignore` with absolute paths: one that begins with `/` matches the whole path, any other also from
-/// the middle of it on, be there a `/` inside or not. The last pattern that matches counts, and `!` re-includes; the order is
-/// that of files, then of patterns, then of those that do not regard case.
 #[derive(Debug)]
 pub struct Excludes {
-    patterns: Gitignore,
+    patterns: Patterns,
     larger_than: u64,
     tags: Vec<Tag>,
 }
@@ -40,28 +35,7 @@ impl Excludes {
     /// # Errors
     /// [`ErrorKind::Usage`] names the pattern that is none.
     pub fn new(options: &Options) -> Result<Self> {
-        let mut builder = GitignoreBuilder::new("/");
-        builder.allow_unclosed_class(false);
-        for path in &options.exclude_files {
-            let text = std::fs::read(path).map_err(|error| Error::io(path.display(), error))?;
-            let text = String::from_utf8(text)
-                .map_err(|_| Error::new(ErrorKind::Usage, path.display(), "patterns must be UTF-8"))?;
-            for line in text.trim_start_matches('\u{feff}').lines().map(str::trim_start) {
-                add(&mut builder, line)?;
-            }
-        }
-        for (patterns, insensitive) in [(&options.excludes, false), (&options.iexcludes, true)] {
-            builder.case_insensitive(insensitive).map_err(|error| unusable("patterns", &error))?;
-            for pattern in patterns {
-                if pattern.trim().is_empty() {
-                    return Err(Error::new(ErrorKind::Usage, "pattern", "empty"));
-                }
-                // Only lines of files can be comments.
-                let escape = if pattern.starts_with('#') { "\\" } else { "" };
-                add(&mut builder, &format!("{escape}{pattern}"))?;
-            }
-        }
-        let patterns = builder.build().map_err(|error| unusable("patterns", &error))?;
+        let patterns = Patterns::new(&options.exclude_files, &options.excludes, &options.iexcludes)?;
         let caches = Tag { name: CACHE_TAG.into(), header: CACHE_SIGNATURE.to_vec() };
         let mut tags: Vec<Tag> = options.exclude_caches.then_some(caches).into_iter().collect();
         for text in &options.exclude_if_present {
@@ -76,12 +50,12 @@ impl Excludes {
 
     /// Whether patterns leave out this absolute path, which is in a directory that they do not leave out.
     pub fn match_path(&self, path: &Path, is_directory: bool) -> bool {
-        self.patterns.matched(path, is_directory).is_ignore()
+        self.patterns.matches(path, is_directory)
     }
 
     /// Whether patterns leave out this absolute path or a directory that it is in.
     pub fn match_path_or_parents(&self, path: &Path, is_directory: bool) -> bool {
-        self.patterns.matched_path_or_any_parents(path, is_directory).is_ignore()
+        self.patterns.match_path_or_parents(path, is_directory)
     }
 
     /// Whether there are patterns at all.
@@ -113,20 +87,4 @@ fn begins(directory: BorrowedFd<'_>, name: &[u8], header: &[u8]) -> bool {
     }
     let mut start = vec![0; header.len()];
     std::fs::File::from(file).read_exact(&mut start).is_ok() && start == header
-}
-
-// `foo/bar` means the same everywhere, as to users of other backup programs, where git has it mean `/foo/bar`.
-fn add(builder: &mut GitignoreBuilder, line: &str) -> Result<()> {
-    let (sign, pattern) = line.strip_prefix('!').map_or(("", line), |pattern| ("!", pattern));
-    let inside = pattern.trim_end().trim_end_matches('/');
-    let anywhere = !line.starts_with('#') && !pattern.starts_with('/') && inside.contains('/');
-    let line = if anywhere { &format!("{sign}**/{pattern}") } else { line };
-    builder.add_line(None, line).map(|_| ()).map_err(|error| match error {
-        ignore::Error::Glob { err, .. } => unusable(pattern, &err),
-        other => unusable(pattern, &other),
-    })
-}
-
-fn unusable(pattern: &str, error: &dyn std::fmt::Display) -> Error {
-    Error::new(ErrorKind::Usage, format_args!("pattern {pattern:?}"), error)
 }

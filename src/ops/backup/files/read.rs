@@ -12,7 +12,7 @@ use super::chunks::{Cutter, Cutting, Piece, Stop};
 use crate::chunker::{PageRuns, STRUCTURE_HEAD_BYTES};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::entry::INLINE_CONTENT_MAX;
-use crate::source::files::{Excludes, Found, Kind, Metadata, Reading, Stat};
+use crate::source::files::{Found, Kind, Metadata, Patterns, Reading, Stat};
 
 /// How often a file is read that changes meanwhile.
 const ATTEMPTS: usize = 3;
@@ -76,7 +76,7 @@ struct Job {
 
 impl Pool {
     /// Files that `pages` matches are cut at pages, whatever they look like.
-    pub(super) fn start(cutter: &Cutter, threads: NonZero<usize>, pages: Arc<Excludes>) -> Self {
+    pub(super) fn start(cutter: &Cutter, threads: NonZero<usize>, pages: Arc<Patterns>) -> Self {
         let (jobs, queue) = channel::<Job>();
         let queue = Arc::new(Mutex::new(queue));
         let waiting = WAITING_BYTES / threads / cutter.chunker.sizes().max_bytes;
@@ -120,7 +120,7 @@ struct FileReader {
     cutter: Cutter,
     /// Pieces of a large file that may wait.
     waiting: usize,
-    pages: Arc<Excludes>,
+    pages: Arc<Patterns>,
 }
 
 /// A large file that is read after the rest of its batch.
@@ -197,7 +197,7 @@ impl FileReader {
 
     /// How a file that begins like this is cut.
     fn cutting(&self, found: &Found, head: &[u8], size: u64) -> Cutting {
-        match self.pages.match_path(&found.path, false) {
+        match self.pages.matches(&found.path, false) {
             true => Cutting::Pages(PageRuns::new()),
             false => Cutting::of(head, size),
         }

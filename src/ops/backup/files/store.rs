@@ -19,13 +19,13 @@ use super::same::{self, Same};
 use super::{FILES, FilesSource, entry};
 use crate::error::{Error, Result};
 use crate::format::Snapshot;
-use crate::ops::backup::run::{Run, named};
+use crate::ops::backup::run::Run;
 use crate::ops::mark;
 use crate::progress::Event;
 use crate::record::entry::{Body, Content, Entry, Head, path_of_key};
 use crate::record::{Entries, Extents, RecordKind, Reference};
 use crate::repository::{Reader, Writer};
-use crate::source::files::{Excludes, Found, Kind, Names, Options, Stat, Step, Walk};
+use crate::source::files::{Found, Kind, Names, Options, Patterns, Stat, Step, Walk};
 use crate::tree::{Builder, Pushed, Root, TreeParameters};
 
 /// Files of a batch for the pool, at most.
@@ -65,7 +65,7 @@ pub(super) fn store(
     let parents = Parents::new(&reader, &entries, parents, run.observer)?;
     let cutter = Cutter { chunker: run.writer.chunker().clone(), keys: repository.keys().clone() };
     let walk = Walk::new(&source.paths, &source.options)?;
-    let pages = Excludes::new(&Options { excludes: source.options.page_files.clone(), ..Options::default() })?;
+    let pages = Patterns::new(&[], &source.options.page_files, &[])?;
     let pool = Pool::start(&cutter, threads(run.options.read_concurrency), Arc::new(pages));
     let mut storing = Storing {
         large_bytes: cutter.chunker.sizes().max_bytes as u64,
@@ -471,7 +471,7 @@ impl Storing<'_, '_> {
         self.ticked = (self.paths, self.bytes);
         self.run.observer.event(Event::Files { files: self.figures.files(), bytes: self.bytes });
         let builder = &self.builder;
-        self.run.maybe_partial(|writer| Ok(vec![named(FILES, builder.checkpoint(writer)?, Vec::new())]))
+        self.run.maybe_partial(|writer| Ok(vec![mark::named(FILES, builder.checkpoint(writer)?, Vec::new())]))
     }
 
     /// Bytes that were told of do not count after all.

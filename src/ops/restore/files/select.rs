@@ -1,19 +1,15 @@
 //! Which paths of a snapshot are restored, and under which keys below the target.
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::path::PathBuf;
-
-use ignore::Match;
-use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::entry::{self, Entry};
 use crate::repository::Reader;
+use crate::source::files::Patterns;
 use crate::tree::{self, KeyRange, Next, Root, TreeParameters, Visit, Walker};
 
-/// A pattern as `.gitignore` files have them; one with a slash in it counts from the root of the snapshot.
+/// A pattern as those of [`Patterns`], on the paths of the snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathPattern {
     /// The pattern.
@@ -28,8 +24,8 @@ pub(super) struct Selection {
     base: Vec<u8>,
     /// How much of a key is not part of the relative key.
     strip: usize,
-    include: Vec<Gitignore>,
-    exclude: Vec<Gitignore>,
+    include: Patterns,
+    exclude: Patterns,
 }
 
 /// A path that is restored.
@@ -64,7 +60,7 @@ impl Selection {
         exclude: &[PathPattern],
     ) -> Result<Self> {
         let mut selection =
-            Self { base: Vec::new(), strip: 0, include: matchers(include)?, exclude: matchers(exclude)? };
+            Self { base: Vec::new(), strip: 0, include: compiled(include)?, exclude: compiled(exclude)? };
         let Some(path) = path else { return Ok(selection) };
         let base = entry::key_of_path(path)
             .ok_or_else(|| Error::new(ErrorKind::Usage, path.display(), "not an absolute path within a snapshot"))?;
@@ -135,12 +131,12 @@ impl Selection {
 
     /// Whether a path below the target is to be left alone.
     pub(super) fn is_excluded(&self, key: &[u8], is_directory: bool) -> bool {
-        hits(&self.exclude, &self.full_path(key), is_directory) == Some(true)
+        self.exclude.matches(&self.full_path(key), is_directory)
     }
 
     /// Whether a path below the target, in a directory that is meant itself or not, is meant itself.
     pub(super) fn is_included(&self, key: &[u8], is_directory: bool, parent_is: bool) -> bool {
-        self.include.is_empty() || hits(&self.include, &self.full_path(key), is_directory).unwrap_or(parent_is)
+        self.include.is_empty() || self.include.verdict(&self.full_path(key), is_directory).unwrap_or(parent_is)
     }
 
     /// The key in the snapshot of a path below the target.
@@ -183,14 +179,14 @@ impl Filter<'_> {
         }
         let path = entry::path_of_key(key);
         let is_directory = entry.is_directory();
-        if hits(&selection.exclude, &path, is_directory) == Some(true) {
+        if selection.exclude.matches(&path, is_directory) {
             self.skipped = Some(key.to_vec());
             return Ok(());
         }
         self.leading.retain(|(top, _)| is_below(key, top));
         let by_parent = self.included.as_ref().is_some_and(|top| is_below(key, top));
         let included =
-            selection.include.is_empty() || hits(&selection.include, &path, is_directory).unwrap_or(by_parent);
+            selection.include.is_empty() || selection.include.verdict(&path, is_directory).unwrap_or(by_parent);
         if !included {
             if is_directory {
                 self.leading.push((key.to_vec(), value.to_vec()));
@@ -231,36 +227,11 @@ fn decode(key: &[u8], value: &[u8]) -> Result<Entry> {
     Entry::decode(value).map_err(|why| Error::damaged(show(key), why))
 }
 
-fn matchers(patterns: &[PathPattern]) -> Result<Vec<Gitignore>> {
-    let mut matchers = Vec::new();
-    for any_case in [false, true] {
-        let chosen: Vec<_> = patterns.iter().filter(|pattern| pattern.any_case == any_case).collect();
-        if chosen.is_empty() {
-            continue;
-        }
-        let mut builder = GitignoreBuilder::new("/");
-        builder.case_insensitive(any_case).map_err(|e| Error::new(ErrorKind::Usage, "pattern", e))?;
-        for pattern in chosen {
-            builder.add_line(None, &pattern.text).map_err(|e| Error::new(ErrorKind::Usage, &pattern.text, e))?;
-        }
-        matchers.push(builder.build().map_err(|e| Error::new(ErrorKind::Usage, "pattern", e))?);
-    }
-    Ok(matchers)
-}
-
-/// What the patterns say of a path, if anything.
-fn hits(matchers: &[Gitignore], path: &Path, is_directory: bool) -> Option<bool> {
-    // The root itself has no name to match.
-    if path.as_os_str() == OsStr::from_bytes(b"/") {
-        return None;
-    }
-    let mut answer = None;
-    for matcher in matchers {
-        match matcher.matched(path, is_directory) {
-            Match::Ignore(_) => return Some(true),
-            Match::Whitelist(_) => answer = Some(false),
-            Match::None => {}
-        }
-    }
-    answer
+/// The patterns, compiled as those of `backup`.
+fn compiled(patterns: &[PathPattern]) -> Result<Patterns> {
+    let of = |any_case| {
+        let chosen = patterns.iter().filter(move |pattern| pattern.any_case == any_case);
+        chosen.map(|pattern| pattern.text.as_str()).collect::<Vec<_>>()
+    };
+    Patterns::new(&[], &of(false), &of(true))
 }
