@@ -2,7 +2,7 @@
 
 use super::{Filter, Summary, mark};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::{ObjectPath, Outcome, Snapshot, Status};
+use crate::format::{ObjectPath, Outcome, Snapshot};
 use crate::id::SnapshotId;
 use crate::repository::{Commit, Repository, Writer};
 
@@ -22,7 +22,7 @@ pub(super) fn chosen(live: &[&Snapshot], ids: &[SnapshotId], filter: &Filter) ->
     if let Some(id) = ids.iter().find(|id| live.iter().all(|snapshot| snapshot.id != **id)) {
         return Err(Error::new(ErrorKind::NotFound, format!("snapshot {}", id.short()), "no such snapshot"));
     }
-    let wanted = |s: &&&Snapshot| if ids.is_empty() { filter.allows(&summary(s)) } else { ids.contains(&s.id) };
+    let wanted = |s: &&&Snapshot| if ids.is_empty() { filter.allows(&Summary::from(**s)) } else { ids.contains(&s.id) };
     Ok(live.iter().filter(wanted).map(|snapshot| (*snapshot).clone()).collect())
 }
 
@@ -96,15 +96,4 @@ pub(super) fn publish(writer: &mut Writer, snapshot: &mut Snapshot) -> Result<()
 pub(super) fn object_hash(repository: &Repository, id: SnapshotId) -> Result<Option<[u8; 32]>> {
     let object = repository.store().find(&ObjectPath::snapshot(id))?;
     Ok(object.map(|bytes| *blake3::hash(&bytes).as_bytes()))
-}
-
-fn summary(snapshot: &Snapshot) -> Summary {
-    Summary {
-        id: snapshot.id,
-        time_ms: snapshot.time_ms,
-        host: snapshot.host.clone(),
-        label: snapshot.label.clone(),
-        tags: snapshot.tags.clone(),
-        complete: snapshot.status == Status::Complete,
-    }
 }

@@ -99,7 +99,7 @@ fn grouped(live: Vec<Snapshot>) -> BTreeMap<(String, String), Vec<Snapshot>> {
 
 fn by_rules(options: &ForgetOptions, live: Vec<Snapshot>) -> Vec<ForgetGroup> {
     let filter = Filter { hosts: options.hosts.clone(), labels: options.labels.clone(), tags: options.tags.clone() };
-    let allowed = live.into_iter().filter(|snapshot| filter.allows(&summary(snapshot))).collect();
+    let allowed = live.into_iter().filter(|snapshot| filter.allows(&Summary::from(snapshot))).collect();
     let (now_ms, zone) = (machine::now_ms(), TimeZone::system());
     let judge = |((host, label), snapshots): ((String, String), Vec<Snapshot>)| {
         let candidates: Vec<Candidate> = snapshots.iter().map(candidate).collect();
@@ -138,17 +138,6 @@ fn candidate(snapshot: &Snapshot) -> Candidate {
     Candidate {
         id: snapshot.id,
         time_ms: snapshot.time_ms,
-        tags: snapshot.tags.clone(),
-        complete: snapshot.status == Status::Complete,
-    }
-}
-
-fn summary(snapshot: &Snapshot) -> Summary {
-    Summary {
-        id: snapshot.id,
-        time_ms: snapshot.time_ms,
-        host: snapshot.host.clone(),
-        label: snapshot.label.clone(),
         tags: snapshot.tags.clone(),
         complete: snapshot.status == Status::Complete,
     }

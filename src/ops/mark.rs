@@ -83,6 +83,20 @@ pub(super) fn require_known(writer: &mut Writer, roots: &[NamedRoot]) -> Result<
     Ok(())
 }
 
+/// A tree's root under a name, as snapshots hold it.
+pub(super) fn named(name: &str, root: Root, digest: Vec<u8>) -> NamedRoot {
+    NamedRoot {
+        name: name.to_owned(),
+        kind: root.kind,
+        id: root.id,
+        level: root.level,
+        records: root.records,
+        row_bytes: root.row_bytes,
+        summary: root.summary,
+        digest,
+    }
+}
+
 /// The tree's root without its name.
 pub(super) fn root(named: &NamedRoot) -> Root {
     Root {

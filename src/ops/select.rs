@@ -5,6 +5,7 @@
 //! depend on the order of a listing.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::{Snapshot, Status};
 use crate::id::SnapshotId;
 
 /// How many candidates an error lists.
@@ -25,6 +26,19 @@ pub struct Summary {
     pub tags: Vec<String>,
     /// Whether all of the source is in it.
     pub complete: bool,
+}
+
+impl From<&Snapshot> for Summary {
+    fn from(snapshot: &Snapshot) -> Self {
+        Self {
+            id: snapshot.id,
+            time_ms: snapshot.time_ms,
+            host: snapshot.host.clone(),
+            label: snapshot.label.clone(),
+            tags: snapshot.tags.clone(),
+            complete: snapshot.status == Status::Complete,
+        }
+    }
 }
 
 /// Which snapshots are considered; an empty list allows all.

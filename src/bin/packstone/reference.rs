@@ -1,6 +1,6 @@
 //! From what the user writes to snapshots.
 
-use packstone::format::{Snapshot, Status};
+use packstone::format::Snapshot;
 use packstone::ops;
 use packstone::repository::{Repository, SnapshotList};
 
@@ -18,18 +18,6 @@ impl Filters {
 /// Lists of tags, each separated by commas.
 pub fn tag_lists(texts: &[String]) -> Vec<Vec<String>> {
     texts.iter().map(|text| text.split(',').map(|tag| tag.trim().to_owned()).collect()).collect()
-}
-
-/// What selecting needs to know of a snapshot.
-pub fn summary(snapshot: &Snapshot) -> ops::Summary {
-    ops::Summary {
-        id: snapshot.id,
-        time_ms: snapshot.time_ms,
-        host: snapshot.host.clone(),
-        label: snapshot.label.clone(),
-        tags: snapshot.tags.clone(),
-        complete: snapshot.status == Status::Complete,
-    }
 }
 
 /// The live snapshots, and a problem printed for each object that does not open.
@@ -50,7 +38,7 @@ pub fn find(
     filters: &Filters,
 ) -> Result<Vec<Snapshot>> {
     let (live, _) = live(context, repository.snapshots()?);
-    let summaries: Vec<_> = live.iter().map(summary).collect();
+    let summaries: Vec<_> = live.iter().map(ops::Summary::from).collect();
     let filter = filters.to_filter();
     references
         .iter()

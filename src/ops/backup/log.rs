@@ -1,7 +1,7 @@
 //! Sorted datoms into trees: a history as it is, a state as what it adds to the parent's history.
 
 use super::datoms::Trees;
-use super::run::{RECORDS_PER_TICK, Run, named};
+use super::run::{RECORDS_PER_TICK, Run};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{NamedRoot, Snapshot};
 use crate::ops::datoms::{
@@ -38,7 +38,7 @@ pub(super) fn from_history(run: &mut Run<'_>, datoms: Sorted, current: Option<So
     };
     let exceptions = build_exceptions(run, exceptions)?;
     let (added, removed) = compare_with_parent(run, &log)?;
-    let log = named(LOG, log, digest.encode().to_vec());
+    let log = mark::named(LOG, log, digest.encode().to_vec());
     Ok(Trees { log, exceptions, view: View::History, duplicates, added, removed })
 }
 
@@ -110,7 +110,7 @@ pub(super) fn from_state(run: &mut Run<'_>, datoms: Sorted, stated: View) -> Res
     resemble_parent(run, LOG);
     let (root, stats) = tree::edit(&reader, &mut run.writer, &parameters, &mark::root(&log), changes)?;
     let exceptions = build_exceptions(run, appended.exceptions)?;
-    let log = named(LOG, root, digest.encode().to_vec());
+    let log = mark::named(LOG, root, digest.encode().to_vec());
     Ok(Trees { log, exceptions, view: View::Current, duplicates, added: stats.added, removed: 0 })
 }
 
@@ -150,8 +150,8 @@ fn build_log(
             run.observer.event(Event::Progress { done });
             run.maybe_partial(|writer| {
                 Ok(vec![
-                    named(LOG, builder.checkpoint(writer)?, digest.encode().to_vec()),
-                    named(EXCEPTIONS, Root::empty(parameters.kind().code()), Digest::new().encode().to_vec()),
+                    mark::named(LOG, builder.checkpoint(writer)?, digest.encode().to_vec()),
+                    mark::named(EXCEPTIONS, Root::empty(parameters.kind().code()), Digest::new().encode().to_vec()),
                 ])
             })?;
         }
@@ -172,7 +172,7 @@ fn build_exceptions(run: &mut Run<'_>, mut keys: Sorted) -> Result<NamedRoot> {
         digest.add_hash(values::hash(&reader, key)?);
         let _: Pushed = builder.push(&mut run.writer, key, &[])?;
     }
-    Ok(named(EXCEPTIONS, builder.finish(&mut run.writer)?, digest.encode().to_vec()))
+    Ok(mark::named(EXCEPTIONS, builder.finish(&mut run.writer)?, digest.encode().to_vec()))
 }
 
 /// New nodes of a tree are compared with the parent's tree of that name.

@@ -10,7 +10,6 @@ use crate::id::SnapshotId;
 use crate::progress::{Event, Observer};
 use crate::repository::{Commit, Repository, Writer, WriterOptions, machine};
 use crate::sorter::SorterOptions;
-use crate::tree::Root;
 
 /// Everything that a source needs to store what it reads.
 pub(super) struct Run<'a> {
@@ -259,20 +258,6 @@ fn find_interrupted(
     let newest = live.into_iter().rfind(|s| s.host == draft.host && s.label == draft.label)?;
     let newer = newest.status == Status::Partial && parent.is_none_or(|parent| parent.time_ms <= newest.time_ms);
     newer.then(|| newest.clone())
-}
-
-/// A tree's root under a name, as snapshots hold it.
-pub(super) fn named(name: &str, root: Root, digest: Vec<u8>) -> NamedRoot {
-    NamedRoot {
-        name: name.to_owned(),
-        kind: root.kind,
-        id: root.id,
-        level: root.level,
-        records: root.records,
-        row_bytes: root.row_bytes,
-        summary: root.summary,
-        digest,
-    }
 }
 
 /// How often time is looked at while records stream by.

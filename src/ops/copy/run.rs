@@ -10,6 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::{NamedRoot, ObjectPath, Snapshot, Status};
 use crate::id::{SnapshotId, hex};
 use crate::ops::derived::{self, COPIED_FROM, property, set_property};
+use crate::ops::mark;
 use crate::progress::{Event, Observer};
 use crate::repository::{Repository, Writer, WriterOptions};
 use crate::tree::Root;
@@ -141,7 +142,7 @@ impl Run<'_> {
                 }
                 let mut partial = draft.clone();
                 partial.status = Status::Partial;
-                partial.roots = vec![with_root(named, root)];
+                partial.roots = vec![mark::named(&named.name, root.clone(), Vec::new())];
                 set_property(&mut partial, COPIED_UNTIL, hex(until));
                 set_property(&mut partial, COPIED_BASE, base_name.clone());
                 derived::publish(writer, &mut partial)?;
@@ -223,21 +224,7 @@ impl Run<'_> {
 }
 
 fn emptied(roots: &[NamedRoot]) -> Vec<NamedRoot> {
-    roots.iter().map(|root| with_root(root, &Root::empty(root.kind))).collect()
-}
-
-/// Another tree under the same name.
-fn with_root(named: &NamedRoot, root: &Root) -> NamedRoot {
-    NamedRoot {
-        name: named.name.clone(),
-        kind: root.kind,
-        id: root.id,
-        level: root.level,
-        records: root.records,
-        row_bytes: root.row_bytes,
-        summary: root.summary.clone(),
-        digest: Vec::new(),
-    }
+    roots.iter().map(|root| mark::named(&root.name, Root::empty(root.kind), Vec::new())).collect()
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {

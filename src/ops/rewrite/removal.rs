@@ -86,7 +86,7 @@ impl<'a> Removals<'a> {
         // The next edit reads what this one wrote.
         writer.flush()?;
         let entries = root.records.saturating_sub(after.records);
-        let left = NamedRoot { digest: Vec::new(), ..named_like(named, &after) };
+        let left = mark::named(&named.name, after.clone(), Vec::new());
         self.last.insert(group, Last { before: root, after, gone });
         Ok(Removal { root: (entries > 0).then_some(left), entries, files: count(gone.files), bytes: count(gone.bytes) })
     }
@@ -171,19 +171,6 @@ fn find(snapshot: &Snapshot) -> Option<&NamedRoot> {
 
 fn record_code() -> u8 {
     crate::record::RecordKind::code(&Entries)
-}
-
-fn named_like(named: &NamedRoot, root: &Root) -> NamedRoot {
-    NamedRoot {
-        name: named.name.clone(),
-        kind: root.kind,
-        id: root.id,
-        level: root.level,
-        records: root.records,
-        row_bytes: root.row_bytes,
-        summary: root.summary.clone(),
-        digest: named.digest.clone(),
-    }
 }
 
 fn count(bytes: i128) -> u64 {

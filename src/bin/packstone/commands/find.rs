@@ -88,7 +88,7 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
     let ids = if arguments.snapshot.is_empty() {
         let filter = arguments.filters.to_filter();
         let (live, _) = reference::live(context, repository.snapshots()?);
-        live.iter().filter(|s| filter.allows(&reference::summary(s))).map(|s| s.id).collect()
+        live.iter().filter(|s| filter.allows(&ops::Summary::from(*s))).map(|s| s.id).collect()
     } else {
         let found = reference::find(context, &repository, &arguments.snapshot, &arguments.filters)?;
         found.iter().map(|s| s.id).collect()

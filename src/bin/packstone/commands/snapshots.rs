@@ -45,9 +45,9 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
     let (mut live, damaged) = reference::live(context, repository.snapshots()?);
     let filter = arguments.filters.to_filter();
     if arguments.snapshots.is_empty() {
-        live.retain(|snapshot| filter.allows(&reference::summary(snapshot)));
+        live.retain(|snapshot| filter.allows(&ops::Summary::from(snapshot)));
     } else {
-        let summaries: Vec<_> = live.iter().map(reference::summary).collect();
+        let summaries: Vec<_> = live.iter().map(ops::Summary::from).collect();
         let mut wanted = Vec::new();
         for text in &arguments.snapshots {
             wanted.push(ops::select(text, &summaries, &filter)?.id);

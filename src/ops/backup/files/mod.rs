@@ -17,7 +17,7 @@ mod stream;
 
 use std::path::PathBuf;
 
-use super::run::{Run, Stored, named};
+use super::run::{Run, Stored};
 use crate::error::{ErrorKind, Result};
 use crate::format::{Snapshot, SourceDescription};
 use crate::ops::mark;
@@ -97,7 +97,7 @@ pub(super) fn store(run: &mut Run<'_>, source: &FilesSource) -> Result<Stored> {
     let done = store::store(run, source, (complete.as_ref(), partial.as_ref()))?;
     let (records_new, records_unmodified) = done.figures.records();
     Ok(Stored {
-        roots: vec![named(FILES, done.root, Vec::new())],
+        roots: vec![mark::named(FILES, done.root, Vec::new())],
         sources: source.descriptions(),
         properties: Vec::new(),
         skipped: done.skipped,

@@ -17,7 +17,8 @@ use super::read::{Streamed, ended};
 use super::{FILES, usable};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::SourceDescription;
-use crate::ops::backup::run::{Run, Stored, named};
+use crate::ops::backup::run::{Run, Stored};
+use crate::ops::mark;
 use crate::progress::Event;
 use crate::record::entry::{Body, Content, Entry, Owner, Time, key_of_path, parent_of};
 use crate::record::{Entries, Extents};
@@ -120,7 +121,7 @@ pub(in crate::ops::backup) fn store(run: &mut Run<'_>, source: &StreamSource) ->
     let root = builder.finish(&mut run.writer)?;
     let (records_new, records_unmodified) = figures.records();
     Ok(Stored {
-        roots: vec![named(FILES, root, Vec::new())],
+        roots: vec![mark::named(FILES, root, Vec::new())],
         sources: source.descriptions(),
         properties: Vec::new(),
         skipped: Vec::new(),

@@ -33,7 +33,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Code> {
     let repository = context.open()?;
     let (mut live, _) = reference::live(context, repository.snapshots()?);
     let filter = arguments.filters.to_filter();
-    live.retain(|snapshot| filter.allows(&reference::summary(snapshot)));
+    live.retain(|snapshot| filter.allows(&packstone::ops::Summary::from(snapshot)));
     let all = live.len();
     live.retain(FileTree::is_in);
     if live.len() < all {
