@@ -8,6 +8,7 @@ mod cloud;
 mod counted;
 mod foreign;
 mod local;
+mod retrying;
 mod simulated;
 
 use std::future::Future;
@@ -25,6 +26,7 @@ pub use cloud::{CloudAddress, CloudBackend, HttpRequests};
 pub use counted::{Counted, Requests};
 pub use foreign::detect_foreign;
 pub use local::LocalBackend;
+pub use retrying::{Retries, RetryPolicy, Retrying};
 pub use simulated::{Damage, SimulatedBackend, StoppedWrite, StoredObjects};
 
 /// The future of a backend operation.

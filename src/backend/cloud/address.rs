@@ -100,11 +100,7 @@ impl CloudAddress {
     ///
     /// # Errors
     /// [`ErrorKind::Usage`] when it is no address, or names a service that is not built in.
-    pub fn parse(
-        text: &str,
-        options: &[(String, String)],
-        variable: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<Self> {
+    pub fn parse(text: &str, options: &[(String, String)], variable: &dyn Fn(&str) -> Option<String>) -> Result<Self> {
         let refuse = |message: String| Err(Error::new(ErrorKind::Usage, text, message));
         let Some((scheme, rest)) = text.split_once("://") else {
             return refuse("not the address of a store".to_owned());
@@ -122,7 +118,9 @@ impl CloudAddress {
             return refuse(format!("this program was built without the feature `{scheme}`"));
         }
         if rest.contains(['?', '#']) || rest.split('/').next().is_some_and(|place| place.contains('@')) {
-            return refuse("options and credentials do not belong into the address: use `-o` or the environment".into());
+            return refuse(
+                "options and credentials do not belong into the address: use `-o` or the environment".into(),
+            );
         }
         let (place, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         if place.is_empty() {

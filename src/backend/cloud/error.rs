@@ -17,7 +17,8 @@ pub(super) fn of(object: impl Display, error: opendal::Error) -> Error {
     let kind = match error.kind() {
         Theirs::NotFound => ErrorKind::NotFound,
         Theirs::AlreadyExists | Theirs::ConditionNotMatch => ErrorKind::AlreadyExists,
-        Theirs::RateLimited | Theirs::Conflict => ErrorKind::Transient,
+        Theirs::RateLimited => ErrorKind::Throttled,
+        Theirs::Conflict => ErrorKind::Transient,
         Theirs::RangeNotSatisfied => ErrorKind::Damaged,
         _ if is_full(&text) => ErrorKind::NoSpace,
         _ if error.is_temporary() || error.is_persistent() => ErrorKind::Transient,

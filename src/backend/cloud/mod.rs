@@ -20,8 +20,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::{ObjectPath, Sealed};
 
 pub use address::CloudAddress;
-use transport::Transport;
 pub use transport::HttpRequests;
+use transport::Transport;
 
 /// Longer objects go up in parts.
 const PART_BYTES: usize = 16 << 20;
@@ -85,9 +85,11 @@ impl Backend for CloudBackend {
             match self.write(path, body, true).await {
                 Ok(()) => Ok(PutNew::Created),
                 Err(refused) if error::is_refusal(&refused) => Ok(PutNew::Exists),
-                Err(unsupported) if unsupported.kind() == opendal::ErrorKind::Unsupported => {
-                    Err(Error::new(ErrorKind::Foreign, path, "this store cannot create an object only if it is not there"))
-                }
+                Err(unsupported) if unsupported.kind() == opendal::ErrorKind::Unsupported => Err(Error::new(
+                    ErrorKind::Foreign,
+                    path,
+                    "this store cannot create an object only if it is not there",
+                )),
                 Err(other) => Err(error::of(path, other)),
             }
         })

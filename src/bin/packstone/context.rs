@@ -1,10 +1,15 @@
 //! What every command works with: options, the runtime, the repository.
 
+use std::fmt;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use packstone::backend::{Backend, LocalBackend};
+#[cfg(feature = "cloud")]
+use packstone::backend::{CloudAddress, CloudBackend, RetryPolicy, Retrying};
+#[cfg(feature = "cloud")]
+use packstone::format::ObjectPath;
 use packstone::repository::{CreateOptions, OpenOptions, Repository, Secret};
 use packstone::{Error, ErrorKind};
 use tokio::runtime::Runtime;
@@ -26,13 +31,6 @@ pub struct Context {
 impl Context {
     /// Checks the options and starts the runtime.
     pub fn new(global: Global, output: Arc<Output>) -> Result<Self> {
-        if let Some(option) = global.option.first() {
-            let why = match option.split_once('=') {
-                Some((key, _)) => format!("a repository in a local path has no option `{key}`"),
-                None => "an option is written key=value".to_owned(),
-            };
-            return Err(Failure::usage(format!("-o {option}"), why));
-        }
         if let Some(folder) = global.temp_dir.as_ref().filter(|folder| !folder.is_dir()) {
             return Err(Failure::usage(folder.display(), "there is no such folder for temporary files"));
         }
@@ -59,31 +57,56 @@ impl Context {
 
     /// Unlocks the repository.
     pub fn open(&self) -> Result<Repository> {
-        let path = self.repository()?;
-        let backend = self.wait(LocalBackend::open(path))?;
-        self.open_with(backend, secrets::read(&self.global, Ask::Once)?)
+        let backend: Arc<dyn Backend> = match self.repository()? {
+            Place::Local(path) => Arc::new(self.wait(LocalBackend::open(path))?),
+            #[cfg(feature = "cloud")]
+            Place::Cloud(address) => self.cloud(&address)?,
+        };
+        let secret = secrets::read(&self.global, Ask::Once)?;
+        let options = OpenOptions { cache: self.cache()?, key_hint: self.global.key_hint.clone() };
+        self.wait(Repository::open(backend, secret, options))
     }
 
-    fn open_with(&self, backend: LocalBackend, secret: Secret) -> Result<Repository> {
-        let options = OpenOptions { cache: self.cache()?, key_hint: self.global.key_hint.clone() };
-        self.wait(Repository::open(Arc::new(backend) as Arc<dyn Backend>, secret, options))
+    #[cfg(feature = "cloud")]
+    fn cloud(&self, address: &CloudAddress) -> Result<Arc<dyn Backend>> {
+        let policy = RetryPolicy {
+            retries: self.global.retries,
+            max_wait: self.global.retry_max_wait,
+            connections: self.global.connections,
+            ..RetryPolicy::default()
+        };
+        Ok(Arc::new(Retrying::new(CloudBackend::open(address)?, policy)))
     }
 
     /// Creates the repository.
     pub fn create(&self, options: CreateOptions) -> Result<Repository> {
-        let path = self.repository()?;
+        let place = self.repository()?;
+        let taken = || Failure::from(Error::new(ErrorKind::AlreadyExists, &place, "a repository is here already"));
         // Before anybody is asked for a password.
-        match self.wait(LocalBackend::open(path.clone())) {
-            Ok(_) => {
-                return Err(Error::new(ErrorKind::AlreadyExists, path.display(), "a repository is here already").into());
+        let backend: Arc<dyn Backend> = match &place {
+            Place::Local(path) => {
+                match self.wait(LocalBackend::open(path.clone())) {
+                    Ok(_) => return Err(taken()),
+                    Err(failure) if failure.kind() == ErrorKind::NoRepository => {}
+                    Err(failure) => return Err(failure),
+                }
+                let secret = secrets::read(&self.global, Ask::Twice)?;
+                let backend = Arc::new(self.wait(LocalBackend::create(path.clone()))?);
+                return self.create_on(backend, secret, options);
             }
-            Err(failure) if failure.kind() == ErrorKind::NoRepository => {}
-            Err(failure) => return Err(failure),
+            #[cfg(feature = "cloud")]
+            Place::Cloud(address) => self.cloud(address)?,
+        };
+        #[cfg(feature = "cloud")]
+        if self.wait(backend.stat(&ObjectPath::config()))?.is_some() {
+            return Err(taken());
         }
-        let secret = secrets::read(&self.global, Ask::Twice)?;
-        let backend = self.wait(LocalBackend::create(path))?;
+        self.create_on(backend, secrets::read(&self.global, Ask::Twice)?, options)
+    }
+
+    fn create_on(&self, backend: Arc<dyn Backend>, secret: Secret, options: CreateOptions) -> Result<Repository> {
         let options = CreateOptions { cache: self.cache()?, ..options };
-        self.wait(Repository::create(Arc::new(backend) as Arc<dyn Backend>, secret, options))
+        self.wait(Repository::create(backend, secret, options))
     }
 
     /// Unlocks the repository and loads its index, for commands that read blobs by their id.
@@ -94,7 +117,7 @@ impl Context {
     }
 
     /// Where the repository is.
-    pub fn repository(&self) -> Result<PathBuf> {
+    pub fn repository(&self) -> Result<Place> {
         let text = match (&self.global.repo, &self.global.repository_file) {
             (Some(text), _) => text.clone(),
             (None, Some(file)) => first_line(file)?,
@@ -109,7 +132,27 @@ impl Context {
                 }
             },
         };
-        local_path(&text)
+        self.place(&text)
+    }
+
+    fn place(&self, text: &str) -> Result<Place> {
+        let mut options = Vec::new();
+        for option in &self.global.option {
+            match option.split_once('=') {
+                Some((key, value)) if !key.is_empty() => options.push((key.to_owned(), value.to_owned())),
+                _ => return Err(Failure::usage("-o", "an option is written key=value")),
+            }
+        }
+        #[cfg(feature = "cloud")]
+        if CloudAddress::looks_like_one(text) {
+            let lookup = |name: &str| variable(name).ok().flatten();
+            return Ok(Place::Cloud(CloudAddress::parse(text, &options, &lookup)?));
+        }
+        let path = local_path(text)?;
+        match options.first() {
+            Some((key, _)) => Err(Failure::usage("-o", format!("a repository in a local path has no option `{key}`"))),
+            None => Ok(Place::Local(path)),
+        }
     }
 
     fn cache(&self) -> Result<Option<PathBuf>> {
@@ -128,6 +171,25 @@ impl Context {
             Failure::from(Error::io(folder.display(), e)).hint("--cache-dir chooses another folder, --no-cache none")
         })?;
         Ok(Some(folder))
+    }
+}
+
+/// Where a repository is.
+pub enum Place {
+    /// In a folder.
+    Local(PathBuf),
+    /// On an object store.
+    #[cfg(feature = "cloud")]
+    Cloud(CloudAddress),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local(path) => path.display().fmt(f),
+            #[cfg(feature = "cloud")]
+            Self::Cloud(address) => address.fmt(f),
+        }
     }
 }
 
@@ -152,9 +214,7 @@ fn first_line(file: &Path) -> Result<String> {
 fn local_path(text: &str) -> Result<PathBuf> {
     let path = text.strip_prefix("local:").unwrap_or(text);
     if let Some((scheme, _)) = path.split_once("://") {
-        return Err(
-            Error::new(ErrorKind::Usage, text, format!("repositories at `{scheme}://` are not supported yet")).into()
-        );
+        return Err(Error::new(ErrorKind::Usage, text, format!("this program was built without `{scheme}://`")).into());
     }
     if path.is_empty() {
         return Err(Failure::usage(text, "no path to a repository"));
