@@ -33,6 +33,8 @@ pub enum ErrorKind {
     Foreign,
     /// May work when tried again.
     Transient,
+    /// The store asks to slow down: may work when tried again later, with less at once.
+    Throttled,
     /// The user or the system asked to stop.
     Interrupted,
 }

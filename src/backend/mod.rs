@@ -3,9 +3,12 @@
 //! A [`Backend`] offers seven operations. After any of them returns `Ok` the effect is durable: a crash, also of the whole
 //! machine, does not undo it.
 
+#[cfg(feature = "cloud")]
+mod cloud;
 mod counted;
 mod foreign;
 mod local;
+mod retrying;
 mod simulated;
 
 use std::future::Future;
@@ -18,9 +21,12 @@ use bytes::Bytes;
 use crate::error::Result;
 use crate::format::{ObjectPath, Sealed};
 
+#[cfg(feature = "cloud")]
+pub use cloud::{CloudAddress, CloudBackend, HttpRequests};
 pub use counted::{Counted, Requests};
 pub use foreign::detect_foreign;
 pub use local::LocalBackend;
+pub use retrying::{Retries, RetryPolicy, Retrying};
 pub use simulated::{Damage, SimulatedBackend, StoppedWrite, StoredObjects};
 
 /// The future of a backend operation.

@@ -60,12 +60,8 @@ impl Store {
         match self.runtime.block_on(self.backend.put_new(path, body.clone())) {
             Ok(PutNew::Created) => Ok(PutNew::Created),
             Ok(PutNew::Exists) => Ok(if self.holds(path, &body)? { PutNew::Created } else { PutNew::Exists }),
-            Err(error) if error.kind() == ErrorKind::Transient => {
-                if self.holds(path, &body)? {
-                    Ok(PutNew::Created)
-                } else {
-                    Err(error)
-                }
+            Err(error) if matches!(error.kind(), ErrorKind::Transient | ErrorKind::Throttled) => {
+                if self.holds(path, &body)? { Ok(PutNew::Created) } else { Err(error) }
             }
             Err(error) => Err(error),
         }

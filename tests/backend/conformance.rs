@@ -32,7 +32,7 @@ fn a_counted_backend_conforms_and_counts() {
     });
 }
 
-async fn conforms(backend: Arc<dyn Backend>) {
+pub async fn conforms(backend: Arc<dyn Backend>) {
     reads_what_was_written(&*backend).await;
     lists_what_is_there(&*backend).await;
     reads_ranges(&*backend).await;

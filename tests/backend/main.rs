@@ -5,6 +5,8 @@
 mod conformance;
 mod full_disk;
 mod local;
+#[cfg(all(feature = "s3", feature = "gcs", feature = "azblob"))]
+mod servers;
 mod simulated;
 
 use bytes::Bytes;

@@ -1,11 +1,12 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::commands;
-use crate::size;
+use crate::{period, size};
 
 /// Content-addressed, deduplicating, encrypted backups of datom databases.
 #[derive(Debug, Parser)]
@@ -30,7 +31,7 @@ PACKSTONE_HOST; PACKSTONE_COMPRESSION; PACKSTONE_MEMORY_LIMIT; PACKSTONE_TEMP_DI
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Options of every command")]
 pub struct Global {
-    /// The repository: a path [env: PACKSTONE_REPOSITORY]
+    /// The repository: a path, or s3://BUCKET/PREFIX, gcs://..., azblob://... [env: PACKSTONE_REPOSITORY]
     #[arg(short, long, global = true, value_name = "PATH", conflicts_with = "repository_file")]
     pub repo: Option<String>,
     /// File that holds the repository's path [env: PACKSTONE_REPOSITORY_FILE]
@@ -76,7 +77,30 @@ pub struct Global {
     /// Folder for temporary files [default: the system's]
     #[arg(long, global = true, value_name = "DIR", env = "PACKSTONE_TEMP_DIR", hide_env_values = true)]
     pub temp_dir: Option<PathBuf>,
-    /// Option of the backend; a local path has none
+    /// How often a request to an object store is repeated when it failed for a passing reason
+    #[arg(
+        long,
+        global = true,
+        value_name = "N",
+        default_value_t = 8,
+        env = "PACKSTONE_RETRIES",
+        hide_env_values = true
+    )]
+    pub retries: u32,
+    /// The longest wait before a request is repeated
+    #[arg(long, global = true, value_name = "PERIOD", default_value = "1m", value_parser = period::parse)]
+    pub retry_max_wait: Duration,
+    /// The most requests to an object store at once; how many there are follows from its answers
+    #[arg(
+        long,
+        global = true,
+        value_name = "N",
+        default_value_t = 32,
+        env = "PACKSTONE_CONNECTIONS",
+        hide_env_values = true
+    )]
+    pub connections: usize,
+    /// Option of an object store, e.g. endpoint, region, default-storage-class, ca-cert (repeatable)
     #[arg(short, long = "option", global = true, value_name = "KEY=VALUE")]
     pub option: Vec<String>,
 }
@@ -112,7 +136,7 @@ pub struct Filters {
 /// Another repository, which is read.
 #[derive(Args, Clone, Debug)]
 pub struct FromRepository {
-    /// The repository to read: a path [env: PACKSTONE_FROM_REPOSITORY]
+    /// The repository to read: a path or an object store [env: PACKSTONE_FROM_REPOSITORY]
     #[arg(long, value_name = "PATH", conflicts_with = "from_repository_file")]
     pub from_repo: Option<String>,
     /// File that holds its path [env: PACKSTONE_FROM_REPOSITORY_FILE]
@@ -130,6 +154,9 @@ pub struct FromRepository {
     /// Try only its key slot whose id begins like this
     #[arg(long, value_name = "ID", env = "PACKSTONE_FROM_KEY_HINT", hide_env_values = true)]
     pub from_key_hint: Option<String>,
+    /// An option of its object store (repeatable); the rest is as for `-o`
+    #[arg(long = "from-option", value_name = "KEY=VALUE")]
+    pub from_option: Vec<String>,
 }
 
 /// The secret of a new key slot.

@@ -5,6 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use packstone::backend::{Backend, LocalBackend};
+#[cfg(feature = "cloud")]
+use packstone::backend::{CloudAddress, CloudBackend, RetryPolicy, Retrying};
+#[cfg(feature = "cloud")]
+use packstone::format::ObjectPath;
 use packstone::repository::{CreateOptions, OpenOptions, Repository, Secret};
 use packstone::{Error, ErrorKind};
 use tokio::runtime::Runtime;
@@ -12,6 +16,7 @@ use tokio::runtime::Runtime;
 use crate::args::{FromRepository, Global};
 use crate::exit::{Failure, Result};
 use crate::output::Output;
+use crate::place::{self, Place};
 use crate::progress::{Progress, Status};
 use crate::secrets::{self, Ask};
 use crate::signals;
@@ -26,13 +31,6 @@ pub struct Context {
 impl Context {
     /// Checks the options and starts the runtime.
     pub fn new(global: Global, output: Arc<Output>) -> Result<Self> {
-        if let Some(option) = global.option.first() {
-            let why = match option.split_once('=') {
-                Some((key, _)) => format!("a repository in a local path has no option `{key}`"),
-                None => "an option is written key=value".to_owned(),
-            };
-            return Err(Failure::usage(format!("-o {option}"), why));
-        }
         if let Some(folder) = global.temp_dir.as_ref().filter(|folder| !folder.is_dir()) {
             return Err(Failure::usage(folder.display(), "there is no such folder for temporary files"));
         }
@@ -59,41 +57,73 @@ impl Context {
 
     /// Unlocks the repository.
     pub fn open(&self) -> Result<Repository> {
-        let path = self.repository()?;
-        let backend = self.wait(LocalBackend::open(path))?;
+        let backend = self.connect(self.repository()?)?;
         self.open_with(backend, secrets::read(&self.global, Ask::Once)?, self.global.key_hint.clone())
     }
 
     /// Unlocks another repository.
     pub fn open_from(&self, from: &FromRepository) -> Result<Repository> {
         let names = ["PACKSTONE_FROM_REPOSITORY", "PACKSTONE_FROM_REPOSITORY_FILE"];
-        let text = named(from.from_repo.as_ref(), from.from_repository_file.as_ref(), names)?.ok_or_else(|| {
+        let text = place::named(from.from_repo.as_ref(), from.from_repository_file.as_ref(), names)?.ok_or_else(|| {
             Failure::usage("", "no repository to read given").hint("use --from-repo PATH or PACKSTONE_FROM_REPOSITORY")
         })?;
-        let backend = self.wait(LocalBackend::open(local_path(&text)?))?;
+        let backend = self.connect(Place::parse(&text, &from.from_option)?)?;
         self.open_with(backend, secrets::read_from(from)?, from.from_key_hint.clone())
     }
 
-    fn open_with(&self, backend: LocalBackend, secret: Secret, key_hint: Option<String>) -> Result<Repository> {
+    fn open_with(&self, backend: Arc<dyn Backend>, secret: Secret, key_hint: Option<String>) -> Result<Repository> {
         let options = OpenOptions { cache: self.cache()?, key_hint };
-        self.wait(Repository::open(Arc::new(backend) as Arc<dyn Backend>, secret, options))
+        self.wait(Repository::open(backend, secret, options))
+    }
+
+    fn connect(&self, place: Place) -> Result<Arc<dyn Backend>> {
+        match place {
+            Place::Local(path) => Ok(Arc::new(self.wait(LocalBackend::open(path))?)),
+            #[cfg(feature = "cloud")]
+            Place::Cloud(address) => self.cloud(&address),
+        }
+    }
+
+    #[cfg(feature = "cloud")]
+    fn cloud(&self, address: &CloudAddress) -> Result<Arc<dyn Backend>> {
+        let policy = RetryPolicy {
+            retries: self.global.retries,
+            max_wait: self.global.retry_max_wait,
+            connections: self.global.connections,
+            ..RetryPolicy::default()
+        };
+        Ok(Arc::new(Retrying::new(CloudBackend::open(address)?, policy)))
     }
 
     /// Creates the repository.
     pub fn create(&self, options: CreateOptions) -> Result<Repository> {
-        let path = self.repository()?;
+        let place = self.repository()?;
+        let taken = || Failure::from(Error::new(ErrorKind::AlreadyExists, &place, "a repository is here already"));
         // Before anybody is asked for a password.
-        match self.wait(LocalBackend::open(path.clone())) {
-            Ok(_) => {
-                return Err(Error::new(ErrorKind::AlreadyExists, path.display(), "a repository is here already").into());
+        let backend: Arc<dyn Backend> = match &place {
+            Place::Local(path) => {
+                match self.wait(LocalBackend::open(path.clone())) {
+                    Ok(_) => return Err(taken()),
+                    Err(failure) if failure.kind() == ErrorKind::NoRepository => {}
+                    Err(failure) => return Err(failure),
+                }
+                let secret = secrets::read(&self.global, Ask::Twice)?;
+                let backend = Arc::new(self.wait(LocalBackend::create(path.clone()))?);
+                return self.create_on(backend, secret, options);
             }
-            Err(failure) if failure.kind() == ErrorKind::NoRepository => {}
-            Err(failure) => return Err(failure),
+            #[cfg(feature = "cloud")]
+            Place::Cloud(address) => self.cloud(address)?,
+        };
+        #[cfg(feature = "cloud")]
+        if self.wait(backend.stat(&ObjectPath::config()))?.is_some() {
+            return Err(taken());
         }
-        let secret = secrets::read(&self.global, Ask::Twice)?;
-        let backend = self.wait(LocalBackend::create(path))?;
+        self.create_on(backend, secrets::read(&self.global, Ask::Twice)?, options)
+    }
+
+    fn create_on(&self, backend: Arc<dyn Backend>, secret: Secret, options: CreateOptions) -> Result<Repository> {
         let options = CreateOptions { cache: self.cache()?, ..options };
-        self.wait(Repository::create(Arc::new(backend) as Arc<dyn Backend>, secret, options))
+        self.wait(Repository::create(backend, secret, options))
     }
 
     /// Unlocks the repository and loads its index, for commands that read blobs by their id.
@@ -104,11 +134,11 @@ impl Context {
     }
 
     /// Where the repository is.
-    pub fn repository(&self) -> Result<PathBuf> {
+    pub fn repository(&self) -> Result<Place> {
         let names = ["PACKSTONE_REPOSITORY", "PACKSTONE_REPOSITORY_FILE"];
-        let text = named(self.global.repo.as_ref(), self.global.repository_file.as_ref(), names)?
+        let text = place::named(self.global.repo.as_ref(), self.global.repository_file.as_ref(), names)?
             .ok_or_else(|| Failure::usage("", "no repository given").hint("use -r PATH or PACKSTONE_REPOSITORY"))?;
-        local_path(&text)
+        Place::parse(&text, &self.global.option)
     }
 
     fn cache(&self) -> Result<Option<PathBuf>> {
@@ -130,20 +160,6 @@ impl Context {
     }
 }
 
-/// Where a repository is: an option, a file that says it, or one of two variables, of which the second names such a file.
-fn named(option: Option<&String>, file: Option<&PathBuf>, names: [&str; 2]) -> Result<Option<String>> {
-    match (option, file) {
-        (Some(text), _) => return Ok(Some(text.clone())),
-        (None, Some(file)) => return first_line(file).map(Some),
-        (None, None) => {}
-    }
-    match (variable(names[0])?, variable(names[1])?) {
-        (Some(_), Some(_)) => Err(Failure::usage(names[0], format!("{} is set as well", names[1]))),
-        (None, Some(file)) => first_line(Path::new(&file)).map(Some),
-        (text, None) => Ok(text),
-    }
-}
-
 /// An environment variable; one that is empty counts as not set, one that is not text is an error.
 pub fn variable(name: &str) -> Result<Option<String>> {
     match std::env::var(name) {
@@ -152,25 +168,4 @@ pub fn variable(name: &str) -> Result<Option<String>> {
         Err(std::env::VarError::NotPresent) => Ok(None),
         Err(error) => Err(Failure::usage(name, error)),
     }
-}
-
-fn first_line(file: &Path) -> Result<String> {
-    let text = std::fs::read_to_string(file).map_err(|e| Error::io(file.display(), e))?;
-    match text.lines().next().map(str::trim) {
-        Some(line) if !line.is_empty() => Ok(line.to_owned()),
-        _ => Err(Failure::usage(file.display(), "holds no repository")),
-    }
-}
-
-fn local_path(text: &str) -> Result<PathBuf> {
-    let path = text.strip_prefix("local:").unwrap_or(text);
-    if let Some((scheme, _)) = path.split_once("://") {
-        return Err(
-            Error::new(ErrorKind::Usage, text, format!("repositories at `{scheme}://` are not supported yet")).into()
-        );
-    }
-    if path.is_empty() {
-        return Err(Failure::usage(text, "no path to a repository"));
-    }
-    Ok(path.into())
 }

@@ -181,7 +181,7 @@ fn hint(kind: ErrorKind) -> Option<&'static str> {
              on a full disk"
         }
         ErrorKind::Foreign => "use the program and version that made it, or another path for a new repository",
-        ErrorKind::Busy | ErrorKind::Transient | ErrorKind::Interrupted => {
+        ErrorKind::Busy | ErrorKind::Transient | ErrorKind::Throttled | ErrorKind::Interrupted => {
             "run the same command again: it continues with what is stored already"
         }
         _ => return None,

@@ -11,6 +11,7 @@ mod ncdu;
 mod nodes;
 mod output;
 mod period;
+mod place;
 mod progress;
 mod reference;
 mod secrets;

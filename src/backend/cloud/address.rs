@@ -1,0 +1,231 @@
+//! Where a store is: `s3://bucket/prefix` and the like, with options.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// The path of a file with certificates to trust beside the system's, as an option.
+const CA_FILE: &str = "ca-cert";
+
+/// A store, and how to talk to it. Shown without any option, so without credentials.
+#[derive(Clone)]
+pub struct CloudAddress {
+    service: &'static Service,
+    shown: String,
+    options: BTreeMap<String, String>,
+    ca_file: Option<PathBuf>,
+}
+
+struct Service {
+    scheme: &'static str,
+    /// OpenDAL's name of the place that the address names first.
+    place: &'static str,
+    /// Variables of the cloud's own tools that OpenDAL does not read, and the option that each stands for.
+    variables: &'static [(&'static str, &'static str)],
+    built: bool,
+}
+
+const SERVICES: [Service; 6] = [
+    Service {
+        scheme: "s3",
+        place: "bucket",
+        variables: &[
+            ("AWS_REGION", "region"),
+            ("AWS_DEFAULT_REGION", "region"),
+            ("AWS_ENDPOINT_URL_S3", "endpoint"),
+            ("AWS_ENDPOINT_URL", "endpoint"),
+            ("AWS_ACCESS_KEY_ID", "access_key_id"),
+            ("AWS_SECRET_ACCESS_KEY", "secret_access_key"),
+            ("AWS_SESSION_TOKEN", "session_token"),
+        ],
+        built: cfg!(feature = "s3"),
+    },
+    Service {
+        scheme: "gcs",
+        place: "bucket",
+        variables: &[
+            ("GOOGLE_APPLICATION_CREDENTIALS", "credential_path"),
+            ("STORAGE_EMULATOR_HOST", "endpoint"),
+            ("GOOGLE_STORAGE_TOKEN", "token"),
+        ],
+        built: cfg!(feature = "gcs"),
+    },
+    Service {
+        scheme: "azblob",
+        place: "container",
+        variables: &[
+            ("AZURE_STORAGE_ACCOUNT", "account_name"),
+            ("AZURE_STORAGE_ACCOUNT_NAME", "account_name"),
+            ("AZURE_STORAGE_KEY", "account_key"),
+            ("AZURE_STORAGE_ACCOUNT_KEY", "account_key"),
+            ("AZURE_STORAGE_SAS_TOKEN", "sas_token"),
+            ("AZURE_STORAGE_ENDPOINT", "endpoint"),
+        ],
+        built: cfg!(feature = "azblob"),
+    },
+    Service {
+        scheme: "b2",
+        place: "bucket",
+        variables: &[
+            ("B2_APPLICATION_KEY_ID", "application_key_id"),
+            ("B2_APPLICATION_KEY", "application_key"),
+            ("B2_BUCKET_ID", "bucket_id"),
+        ],
+        built: cfg!(feature = "b2"),
+    },
+    Service {
+        scheme: "webdav",
+        place: "endpoint",
+        variables: &[("WEBDAV_USERNAME", "username"), ("WEBDAV_PASSWORD", "password"), ("WEBDAV_TOKEN", "token")],
+        built: cfg!(feature = "webdav"),
+    },
+    Service {
+        scheme: "sftp",
+        place: "endpoint",
+        variables: &[("SFTP_USER", "user"), ("SFTP_KEY", "key"), ("SFTP_KNOWN_HOSTS_STRATEGY", "known_hosts_strategy")],
+        built: cfg!(feature = "sftp"),
+    },
+];
+
+impl CloudAddress {
+    /// Whether this is written like the address of a store rather than a path.
+    pub fn looks_like_one(text: &str) -> bool {
+        text.split_once("://").is_some_and(|(scheme, _)| !scheme.is_empty() && !scheme.contains('/'))
+    }
+
+    /// The address, with options from the variables that the cloud's own tools read, as `variable` has them, and from
+    /// `options`, which go before: OpenDAL's names with `-` or `_`, and `ca-cert`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] when it is no address, or names a service that is not built in.
+    pub fn parse(text: &str, options: &[(String, String)], variable: &dyn Fn(&str) -> Option<String>) -> Result<Self> {
+        let refuse = |message: String| Err(Error::new(ErrorKind::Usage, text, message));
+        let Some((scheme, rest)) = text.split_once("://") else {
+            return refuse("not the address of a store".to_owned());
+        };
+        let scheme = match scheme {
+            "gs" => "gcs",
+            "az" | "azure" => "azblob",
+            other => other,
+        };
+        let Some(service) = SERVICES.iter().find(|service| service.scheme == scheme) else {
+            let known: Vec<_> = SERVICES.iter().map(|service| service.scheme).collect();
+            return refuse(format!("no store is called `{scheme}`; there are {}", known.join(", ")));
+        };
+        if !service.built {
+            return refuse(format!("this program was built without the feature `{scheme}`"));
+        }
+        if rest.contains(['?', '#']) || rest.split('/').next().is_some_and(|place| place.contains('@')) {
+            return refuse(
+                "options and credentials do not belong into the address: use `-o` or the environment".into(),
+            );
+        }
+        let (place, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        if place.is_empty() {
+            return refuse(format!("the {} is missing", service.place));
+        }
+        let mut all = BTreeMap::new();
+        for (name, option) in service.variables {
+            if let Some(value) = variable(name).filter(|value| !value.is_empty()) {
+                all.entry((*option).to_owned()).or_insert(value);
+            }
+        }
+        if service.place == "endpoint" {
+            let host = if scheme == "webdav" { format!("https://{place}") } else { place.to_owned() };
+            all.insert("endpoint".to_owned(), host);
+        } else {
+            all.insert(service.place.to_owned(), place.to_owned());
+        }
+        if scheme == "s3" {
+            all.entry("region".to_owned()).or_insert_with(|| "us-east-1".to_owned());
+        }
+        all.insert("root".to_owned(), format!("/{}", prefix.trim_matches('/')));
+        let mut ca_file = None;
+        for (name, value) in options {
+            if name == CA_FILE {
+                ca_file = Some(PathBuf::from(value));
+            } else {
+                all.insert(name.replace('-', "_"), value.clone());
+            }
+        }
+        let shown = format!("{scheme}://{}", rest.trim_end_matches('/'));
+        Ok(Self { service, shown, options: all, ca_file })
+    }
+
+    pub(super) fn scheme(&self) -> &'static str {
+        self.service.scheme
+    }
+
+    pub(super) fn options(&self) -> impl Iterator<Item = (String, String)> {
+        self.options.clone().into_iter()
+    }
+
+    pub(super) fn ca_file(&self) -> Option<&Path> {
+        self.ca_file.as_deref()
+    }
+
+    /// The store's library does not take these options. Its message may quote values: only its start is shown, never a
+    /// credential.
+    pub(super) fn refused(&self, error: &opendal::Error) -> Error {
+        let mut message = error.message().to_owned();
+        for (name, value) in &self.options {
+            let public = ["bucket", "container", "root", "endpoint", "region"].contains(&name.as_str());
+            if !public && !value.is_empty() {
+                message = message.replace(value.as_str(), "...");
+            }
+        }
+        Error::new(ErrorKind::Usage, self, message)
+    }
+}
+
+impl fmt::Display for CloudAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+impl fmt::Debug for CloudAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+#[cfg(all(test, feature = "s3"))]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    fn parse(text: &str, options: &[(&str, &str)], variables: &[(&str, &str)]) -> Result<CloudAddress> {
+        let options: Vec<_> = options.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        let variable =
+            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        CloudAddress::parse(text, &options, &variable)
+    }
+
+    #[test]
+    fn options_go_before_the_environment_and_none_is_shown() {
+        let address = parse(
+            "s3://bucket/some/prefix/",
+            &[("endpoint", "http://localhost:1"), ("default-storage-class", "STANDARD_IA")],
+            &[("AWS_ENDPOINT_URL", "http://other"), ("AWS_SECRET_ACCESS_KEY", "secret"), ("AWS_REGION", "eu-1")],
+        )
+        .unwrap();
+        let option = |name: &str| address.options.get(name).map(String::as_str);
+        assert_eq!(option("endpoint"), Some("http://localhost:1"));
+        assert_eq!(option("region"), Some("eu-1"));
+        assert_eq!((option("bucket"), option("root")), (Some("bucket"), Some("/some/prefix")));
+        assert_eq!(option("default_storage_class"), Some("STANDARD_IA"));
+        assert_eq!(format!("{address} {address:?}"), "s3://bucket/some/prefix s3://bucket/some/prefix");
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        for bad in ["s3:/x", "s3://", "s3:///x", "ftp://host/x", "s3://bucket?x=1", "s3://key:secret@bucket"] {
+            assert_eq!(parse(bad, &[], &[]).unwrap_err().kind(), ErrorKind::Usage, "{bad}");
+        }
+        assert!(CloudAddress::looks_like_one("ftp://x") && !CloudAddress::looks_like_one("/srv/a://b"));
+    }
+}
