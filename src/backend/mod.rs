@@ -10,6 +10,7 @@ mod foreign;
 mod local;
 mod retrying;
 mod simulated;
+mod traffic;
 
 use std::future::Future;
 use std::ops::Range;
@@ -22,12 +23,13 @@ use crate::error::Result;
 use crate::format::{ObjectPath, Sealed};
 
 #[cfg(feature = "cloud")]
-pub use cloud::{CloudAddress, CloudBackend, HttpRequests};
+pub use cloud::{CloudAddress, CloudBackend};
 pub use counted::{Counted, Requests};
 pub use foreign::detect_foreign;
 pub use local::LocalBackend;
 pub use retrying::{Retries, RetryPolicy, Retrying};
 pub use simulated::{Damage, SimulatedBackend, StoppedWrite, StoredObjects};
+pub use traffic::{HttpRequests, Traffic};
 
 /// The future of a backend operation.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
@@ -81,6 +83,11 @@ pub trait Backend: Send + Sync {
     /// Removes the object; removing what is not there is no error.
     fn delete<'a>(&'a self, path: &'a ObjectPath) -> Answer<'a, ()>;
 
+    /// What went over the wire so far; nothing where there is no wire.
+    fn traffic(&self) -> Traffic {
+        Traffic::default()
+    }
+
     /// What lies among the objects but cannot be one by its name, as shown to people.
     fn list_unknown(&self) -> Answer<'_, Vec<String>> {
         Box::pin(async { Ok(Vec::new()) })
@@ -122,6 +129,10 @@ impl<B: Backend + ?Sized> Backend for Arc<B> {
 
     fn delete<'a>(&'a self, path: &'a ObjectPath) -> Answer<'a, ()> {
         (**self).delete(path)
+    }
+
+    fn traffic(&self) -> Traffic {
+        (**self).traffic()
     }
 
     fn list_unknown(&self) -> Answer<'_, Vec<String>> {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::backend::{Answer, Backend, ObjectStat, PutNew};
+use crate::backend::{Answer, Backend, ObjectStat, PutNew, Traffic};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{ObjectPath, Sealed};
 
@@ -187,6 +187,9 @@ impl<B> Retrying<B> {
         let mut lane = self.lock();
         lane.hopeless = false;
         lane.limit = (lane.limit + 1.0 / lane.limit).min(self.policy.connections.max(1) as f64);
+        drop(lane);
+        // The slot that is freed wakes one; the limit may have grown by another.
+        self.freed.notify_one();
     }
 
     fn slow_down(&self) {
@@ -263,6 +266,10 @@ impl<B: Backend> Backend for Retrying<B> {
 
     fn delete<'a>(&'a self, path: &'a ObjectPath) -> Answer<'a, ()> {
         Box::pin(async move { self.attempt(path, 0, || self.inner.delete(path)).await })
+    }
+
+    fn traffic(&self) -> Traffic {
+        Traffic { retries: self.retries(), ..self.inner.traffic() }
     }
 
     fn list_unknown(&self) -> Answer<'_, Vec<String>> {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use crate::backend::{Backend, Counted, ObjectStat, PutNew, Requests};
+use crate::backend::{Backend, Counted, ObjectStat, PutNew, Requests, Traffic};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{ObjectPath, Sealed};
 
@@ -37,6 +37,11 @@ impl Store {
     /// Requests so far, by class.
     pub fn requests(&self) -> Requests {
         self.backend.requests()
+    }
+
+    /// What went over the wire so far, by class.
+    pub fn traffic(&self) -> Traffic {
+        self.backend.traffic()
     }
 
     /// The runtime that requests run on.

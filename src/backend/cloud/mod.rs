@@ -15,13 +15,12 @@ use bytes::Bytes;
 use opendal::options::{ReadOptions, WriteOptions};
 use opendal::{Buffer, HttpTransporter, Operator};
 
-use crate::backend::{Answer, Backend, ObjectStat, PutNew};
+use crate::backend::{Answer, Backend, ObjectStat, PutNew, Traffic};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{ObjectPath, Sealed};
 
 pub use address::CloudAddress;
-pub use transport::HttpRequests;
-use transport::Transport;
+use transport::{Counters, Transport};
 
 /// Longer objects go up in parts.
 const PART_BYTES: usize = 16 << 20;
@@ -30,7 +29,7 @@ const PART_BYTES: usize = 16 << 20;
 pub struct CloudBackend {
     operator: Operator,
     location: String,
-    requests: Arc<HttpRequests>,
+    counters: Arc<Counters>,
 }
 
 impl CloudBackend {
@@ -39,16 +38,11 @@ impl CloudBackend {
     /// # Errors
     /// [`ErrorKind::Usage`] when the address or its options make no sense, or the program was built without the service.
     pub fn open(address: &CloudAddress) -> Result<Self> {
-        let requests = Arc::new(HttpRequests::default());
-        let transport = Transport::new(address, Arc::clone(&requests))?;
+        let counters = Arc::new(Counters::default());
+        let transport = Transport::new(address, Arc::clone(&counters))?;
         let operator = Operator::via_iter(address.scheme(), address.options()).map_err(|e| address.refused(&e))?;
         let context = operator.base_context().clone().with_http_transport(HttpTransporter::new(transport));
-        Ok(Self { operator: operator.with_context(context), location: address.to_string(), requests })
-    }
-
-    /// What went over the wire so far.
-    pub fn http_requests(&self) -> &HttpRequests {
-        &self.requests
+        Ok(Self { operator: operator.with_context(context), location: address.to_string(), counters })
     }
 
     async fn write(&self, path: &ObjectPath, body: Sealed, if_not_exists: bool) -> opendal::Result<()> {
@@ -138,6 +132,10 @@ impl Backend for CloudBackend {
                 result => result.map_err(|e| error::of(path, e)),
             }
         })
+    }
+
+    fn traffic(&self) -> Traffic {
+        Traffic { http: self.counters.read(), ..Traffic::default() }
     }
 
     fn list_unknown(&self) -> Answer<'_, Vec<String>> {

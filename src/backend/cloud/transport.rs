@@ -9,6 +9,7 @@ use opendal::{Buffer, HttpBody, HttpTransport};
 use opendal_http_transport_reqwest::ReqwestTransport;
 
 use super::CloudAddress;
+use crate::backend::HttpRequests;
 use crate::error::{Error, ErrorKind, Result};
 
 /// A connection that was idle for so long is not used again: servers close theirs, some after 5 s.
@@ -18,30 +19,39 @@ const CONNECT: Duration = Duration::from_secs(30);
 /// How long a connection may be silent.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// Requests over the wire by what stores charge for.
+/// What has left and come in so far.
 #[derive(Debug, Default)]
-pub struct HttpRequests {
-    /// PUT, POST and PATCH.
-    pub writes: AtomicU64,
-    /// GET of objects.
-    pub reads: AtomicU64,
-    /// GET of listings.
-    pub lists: AtomicU64,
-    /// HEAD.
-    pub heads: AtomicU64,
-    /// DELETE.
-    pub deletes: AtomicU64,
-    /// Bytes of bodies sent.
-    pub sent_bytes: AtomicU64,
+pub(super) struct Counters {
+    writes: AtomicU64,
+    reads: AtomicU64,
+    lists: AtomicU64,
+    heads: AtomicU64,
+    deletes: AtomicU64,
+    sent_bytes: AtomicU64,
+}
+
+impl Counters {
+    pub(super) fn read(&self) -> HttpRequests {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        HttpRequests {
+            writes: read(&self.writes),
+            reads: read(&self.reads),
+            lists: read(&self.lists),
+            heads: read(&self.heads),
+            deletes: read(&self.deletes),
+            sent_bytes: read(&self.sent_bytes),
+            received_bytes: 0,
+        }
+    }
 }
 
 pub(super) struct Transport {
     inner: ReqwestTransport,
-    requests: Arc<HttpRequests>,
+    counters: Arc<Counters>,
 }
 
 impl Transport {
-    pub(super) fn new(address: &CloudAddress, requests: Arc<HttpRequests>) -> Result<Self> {
+    pub(super) fn new(address: &CloudAddress, counters: Arc<Counters>) -> Result<Self> {
         // Fails only when somebody has installed one before, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut builder = reqwest::Client::builder()
@@ -57,21 +67,21 @@ impl Transport {
             }
         }
         let client = builder.build().map_err(|e| Error::new(ErrorKind::Failed, address, &e).because(e))?;
-        Ok(Self { inner: ReqwestTransport::new(client), requests })
+        Ok(Self { inner: ReqwestTransport::new(client), counters })
     }
 }
 
 impl HttpTransport for Transport {
     async fn fetch(&self, request: Request<Buffer>) -> opendal::Result<Response<HttpBody>> {
         let counter = match *request.method() {
-            Method::GET if is_listing(&request) => &self.requests.lists,
-            Method::GET => &self.requests.reads,
-            Method::HEAD => &self.requests.heads,
-            Method::DELETE => &self.requests.deletes,
-            _ => &self.requests.writes,
+            Method::GET if is_listing(&request) => &self.counters.lists,
+            Method::GET => &self.counters.reads,
+            Method::HEAD => &self.counters.heads,
+            Method::DELETE => &self.counters.deletes,
+            _ => &self.counters.writes,
         };
         counter.fetch_add(1, Ordering::Relaxed);
-        self.requests.sent_bytes.fetch_add(request.body().len() as u64, Ordering::Relaxed);
+        self.counters.sent_bytes.fetch_add(request.body().len() as u64, Ordering::Relaxed);
         self.inner.fetch(request).await
     }
 }

@@ -64,9 +64,11 @@ impl Context {
     /// Unlocks another repository.
     pub fn open_from(&self, from: &FromRepository) -> Result<Repository> {
         let names = ["PACKSTONE_FROM_REPOSITORY", "PACKSTONE_FROM_REPOSITORY_FILE"];
-        let text = place::named(from.from_repo.as_ref(), from.from_repository_file.as_ref(), names)?.ok_or_else(|| {
-            Failure::usage("", "no repository to read given").hint("use --from-repo PATH or PACKSTONE_FROM_REPOSITORY")
-        })?;
+        let text =
+            place::named(from.from_repo.as_ref(), from.from_repository_file.as_ref(), names)?.ok_or_else(|| {
+                Failure::usage("", "no repository to read given")
+                    .hint("use --from-repo PATH or PACKSTONE_FROM_REPOSITORY")
+            })?;
         let backend = self.connect(Place::parse(&text, &from.from_option)?)?;
         self.open_with(backend, secrets::read_from(from)?, from.from_key_hint.clone())
     }
