@@ -14,8 +14,10 @@ use crate::id::BlobId;
 use crate::index::BlobLocation;
 use crate::tree::{Node, ReadNode};
 
-/// Chunks are framed together up to this many bytes; a chunk of a quarter of it has a frame of its own.
-const CHUNK_FRAME_BYTES: usize = 2 << 20;
+/// Chunks are framed together up to this many bytes.
+const CHUNK_FRAME_BYTES: usize = 4 << 20;
+/// A chunk of so many bytes has a frame of its own.
+const CHUNK_ALONE_BYTES: usize = 512 << 10;
 /// Leaves are framed together up to this many bytes of rows, about an eighth of it once encoded.
 const LEAF_FRAME_BYTES: usize = 1 << 20;
 /// Inner nodes are framed together up to this many bytes.
@@ -84,7 +86,7 @@ impl Groups {
     pub(super) fn add(&mut self, blob: Blob) -> Option<Vec<Blob>> {
         let length = blob.content.len();
         let (group, limit) = match &blob.content {
-            Content::Chunk(_) if length >= CHUNK_FRAME_BYTES / 4 => return Some(vec![blob]),
+            Content::Chunk(_) if length >= CHUNK_ALONE_BYTES => return Some(vec![blob]),
             Content::Chunk(_) => (&mut self.chunks, CHUNK_FRAME_BYTES),
             Content::Node(node, _) if node.level == 0 => (&mut self.leaves, LEAF_FRAME_BYTES),
             Content::Node(..) => (&mut self.inners, INNER_FRAME_BYTES),

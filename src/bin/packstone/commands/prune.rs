@@ -78,6 +78,7 @@ fn print(context: &Context, report: &PruneReport, dry_run: bool) -> Result<()> {
         "packs": report.packs,
         "bytes": report.bytes,
         "unused_bytes": report.unused_bytes,
+        "base_bytes": report.base_bytes,
         "packs_dead": report.packs_dead,
         "bytes_dead": report.bytes_dead,
         "packs_repacked": report.packs_repacked,
@@ -100,6 +101,10 @@ fn print(context: &Context, report: &PruneReport, dry_run: bool) -> Result<()> {
         size::show(report.bytes),
         size::show(report.unused_bytes)
     ))?;
+    if report.base_bytes > 0 {
+        let held = size::show(report.base_bytes);
+        output.info(format!("of the rest, {held} are kept only because differences to them are"))?;
+    }
     let row = |what: &str, packs: u64, bytes: u64| vec![what.to_owned(), grouped(packs), size::show(bytes)];
     let mut rows = vec![
         row("without anything live", report.packs_dead, report.bytes_dead),
