@@ -27,8 +27,10 @@ pub enum ErrorKind {
     WrongKey,
     /// A stored object is not what was once written.
     Damaged,
-    /// Disk full, quota or budget reached: free space and run again.
+    /// Disk full or quota reached: free space and run again.
     NoSpace,
+    /// The amount that may be spent would be passed: allow more and run again.
+    OverBudget,
     /// Another program's repository, or one of a newer format.
     Foreign,
     /// May work when tried again.

@@ -3,11 +3,13 @@
 //! A [`Backend`] offers seven operations. After any of them returns `Ok` the effect is durable: a crash, also of the whole
 //! machine, does not undo it.
 
+mod budget;
 #[cfg(feature = "cloud")]
 mod cloud;
 mod counted;
 mod foreign;
 mod local;
+mod prices;
 mod retrying;
 mod simulated;
 mod traffic;
@@ -22,11 +24,13 @@ use bytes::Bytes;
 use crate::error::Result;
 use crate::format::{ObjectPath, Sealed};
 
+pub use budget::{Budget, Meter, Purse};
 #[cfg(feature = "cloud")]
 pub use cloud::{CloudAddress, CloudBackend};
 pub use counted::{Counted, Requests};
 pub use foreign::detect_foreign;
 pub use local::LocalBackend;
+pub use prices::{Charge, Money, PriceTable, Prices};
 pub use retrying::{Retries, RetryPolicy, Retrying};
 pub use simulated::{Damage, SimulatedBackend, StoppedWrite, StoredObjects};
 pub use traffic::{HttpRequests, Traffic};

@@ -4,6 +4,7 @@
 
 mod attributes;
 mod backup;
+mod bill;
 mod check;
 mod copy;
 mod datoms;
@@ -32,7 +33,7 @@ pub use attributes::AttributeFilter;
 pub use backup::{
     BackupOptions, BackupSummary, DatomsSource, FilesSource, Parent, Source, StreamInput, StreamSource, backup,
 };
-
+pub use bill::{FolderCost, StorageCost, storage_cost};
 pub use check::{CheckOptions, CheckReport, Finding, ReadData, check};
 pub use copy::{Copied, CopyOptions, CopyReport, copy};
 pub use datoms::TimePoint;

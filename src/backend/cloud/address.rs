@@ -154,8 +154,31 @@ impl CloudAddress {
         Ok(Self { service, shown, options: all, ca_file })
     }
 
-    pub(super) fn scheme(&self) -> &'static str {
+    /// The scheme, in the one way that it is written of several.
+    pub fn scheme(&self) -> &'static str {
         self.service.scheme
+    }
+
+    /// Whose prices hold there, by the name that [`PriceTable`](crate::backend::PriceTable) has for it; `None` for an endpoint
+    /// of somebody else.
+    pub fn provider(&self) -> Option<&'static str> {
+        let Some(endpoint) = self.options.get("endpoint") else {
+            return ["s3", "gcs", "azblob", "b2"].into_iter().find(|known| *known == self.scheme());
+        };
+        let host = endpoint.split_once("://").map_or(endpoint.as_str(), |(_, rest)| rest);
+        let host = host.split(['/', ':']).next().unwrap_or("").to_ascii_lowercase();
+        let hosts = [
+            ("s3", ".amazonaws.com"),
+            ("b2", ".backblazeb2.com"),
+            ("gcs", "storage.googleapis.com"),
+            ("azblob", ".blob.core.windows.net"),
+        ];
+        hosts.into_iter().find(|(_, end)| host.ends_with(end)).map(|(provider, _)| provider)
+    }
+
+    /// The storage class that objects are written with, when it is chosen.
+    pub fn storage_class(&self) -> Option<&str> {
+        self.options.get("default_storage_class").map(String::as_str)
     }
 
     pub(super) fn options(&self) -> impl Iterator<Item = (String, String)> {
@@ -219,6 +242,24 @@ mod tests {
         assert_eq!((option("bucket"), option("root")), (Some("bucket"), Some("/some/prefix")));
         assert_eq!(option("default_storage_class"), Some("STANDARD_IA"));
         assert_eq!(format!("{address} {address:?}"), "s3://bucket/some/prefix s3://bucket/some/prefix");
+    }
+
+    #[test]
+    fn the_endpoint_tells_whose_prices_hold() {
+        for (endpoint, provider) in [
+            (None, Some("s3")),
+            (Some("https://s3.eu-west-1.amazonaws.com"), Some("s3")),
+            (Some("https://S3.us-west-004.BackblazeB2.com/"), Some("b2")),
+            (Some("storage.googleapis.com:443"), Some("gcs")),
+            (Some("http://127.0.0.1:18333"), None),
+            (Some("https://example.org/s3.amazonaws.com"), None),
+            (Some("https://amazonaws.com.example.org"), None),
+        ] {
+            let options: Vec<_> = endpoint.iter().map(|endpoint| ("endpoint", *endpoint)).collect();
+            assert_eq!(parse("s3://bucket", &options, &[]).unwrap().provider(), provider, "{endpoint:?}");
+        }
+        let cold = parse("s3://bucket", &[("default-storage-class", "GLACIER_IR")], &[]).unwrap();
+        assert_eq!(cold.storage_class(), Some("GLACIER_IR"));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! either has happened or can be repeated.
 
 mod address;
+mod class;
 mod error;
 mod list;
 mod transport;

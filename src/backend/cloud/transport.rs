@@ -4,11 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use http::{Method, Request, Response};
+use futures::StreamExt;
+use http::{Request, Response};
 use opendal::{Buffer, HttpBody, HttpTransport};
 use opendal_http_transport_reqwest::ReqwestTransport;
+use reqwest::redirect;
 
 use super::CloudAddress;
+use super::class::Class;
 use crate::backend::HttpRequests;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -18,6 +21,13 @@ const IDLE: Duration = Duration::from_secs(4);
 const CONNECT: Duration = Duration::from_secs(30);
 /// How long a connection may be silent.
 const SILENCE: Duration = Duration::from_secs(60);
+/// How often a store may send a request on to another of its hosts.
+const REDIRECTS: usize = 10;
+
+tokio::task_local! {
+    /// The class of the request under way, for those that the client repeats elsewhere by itself.
+    static CLASS: Class;
+}
 
 /// What has left and come in so far.
 #[derive(Debug, Default)]
@@ -27,7 +37,9 @@ pub(super) struct Counters {
     lists: AtomicU64,
     heads: AtomicU64,
     deletes: AtomicU64,
+    others: AtomicU64,
     sent_bytes: AtomicU64,
+    received_bytes: AtomicU64,
 }
 
 impl Counters {
@@ -39,9 +51,34 @@ impl Counters {
             lists: read(&self.lists),
             heads: read(&self.heads),
             deletes: read(&self.deletes),
+            others: read(&self.others),
             sent_bytes: read(&self.sent_bytes),
-            received_bytes: 0,
+            received_bytes: read(&self.received_bytes),
         }
+    }
+
+    fn request(&self, class: Class) {
+        let counter = match class {
+            Class::Write => &self.writes,
+            Class::Read => &self.reads,
+            Class::List => &self.lists,
+            Class::Head => &self.heads,
+            Class::Delete => &self.deletes,
+            Class::Other => &self.others,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Follows where the store points to; each step is a request of its own.
+    fn redirects(self: &Arc<Self>) -> redirect::Policy {
+        let counters = Arc::clone(self);
+        redirect::Policy::custom(move |attempt| {
+            if attempt.previous().len() > REDIRECTS {
+                return attempt.error("redirected too often");
+            }
+            counters.request(CLASS.try_with(|class| *class).unwrap_or(Class::Read));
+            attempt.follow()
+        })
     }
 }
 
@@ -58,6 +95,7 @@ impl Transport {
             .pool_idle_timeout(IDLE)
             .connect_timeout(CONNECT)
             .read_timeout(SILENCE)
+            .redirect(counters.redirects())
             .user_agent(concat!("packstone/", env!("CARGO_PKG_VERSION")));
         if let Some(path) = address.ca_file() {
             let refuse = |e: &dyn std::fmt::Display| Error::new(ErrorKind::Usage, path.display(), e);
@@ -73,21 +111,24 @@ impl Transport {
 
 impl HttpTransport for Transport {
     async fn fetch(&self, request: Request<Buffer>) -> opendal::Result<Response<HttpBody>> {
-        let counter = match *request.method() {
-            Method::GET if is_listing(&request) => &self.counters.lists,
-            Method::GET => &self.counters.reads,
-            Method::HEAD => &self.counters.heads,
-            Method::DELETE => &self.counters.deletes,
-            _ => &self.counters.writes,
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
+        let class = Class::of(request.method(), request.uri());
+        self.counters.request(class);
+        if class == Class::Other {
+            return CLASS.scope(class, self.inner.fetch(request)).await;
+        }
         self.counters.sent_bytes.fetch_add(request.body().len() as u64, Ordering::Relaxed);
-        self.inner.fetch(request).await
+        let response = CLASS.scope(class, self.inner.fetch(request)).await?;
+        Ok(response.map(|body| counted(body, Arc::clone(&self.counters))))
     }
 }
 
-/// S3 (`list-type`), Azure (`comp=list`), Google (`/o?...`).
-fn is_listing(request: &Request<Buffer>) -> bool {
-    let query = request.uri().query().unwrap_or("");
-    query.contains("list-type=") || query.contains("comp=list") || request.uri().path().ends_with("/o")
+/// Counts what comes in, also when it ends early or nobody reads on.
+fn counted(body: HttpBody, counters: Arc<Counters>) -> HttpBody {
+    body.map_inner(|stream| {
+        Box::new(stream.inspect(move |piece| {
+            if let Ok(piece) = piece {
+                counters.received_bytes.fetch_add(piece.len() as u64, Ordering::Relaxed);
+            }
+        }))
+    })
 }

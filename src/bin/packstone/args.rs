@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
+use packstone::backend::Money;
 
 use crate::commands;
 use crate::{period, size};
@@ -20,12 +21,12 @@ pub struct Cli {
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 ok; 1 failed; 2 usage; 3 finished, but some input failed; 10 no repository; 11 session not obtained; \
-12 wrong password or key; 13 damage found; 16 out of space; 17 another program's repository or a newer one; \
+12 wrong password or key; 13 damage found; 16 out of space or over --max-cost; 17 another program's repository or a newer one; \
 130 and 143 interrupted. Any other code than 0 means failure.
 
 Environment: PACKSTONE_REPOSITORY, PACKSTONE_REPOSITORY_FILE; PACKSTONE_PASSWORD, PACKSTONE_PASSWORD_FILE, \
 PACKSTONE_PASSWORD_COMMAND or PACKSTONE_KEY_FILE (one of them); PACKSTONE_NEW_PASSWORD; PACKSTONE_CACHE_DIR; \
-PACKSTONE_HOST; PACKSTONE_COMPRESSION; PACKSTONE_MEMORY_LIMIT; PACKSTONE_TEMP_DIR; PACKSTONE_PROGRESS_FPS; PACKSTONE_LOG.";
+PACKSTONE_HOST; PACKSTONE_COMPRESSION; PACKSTONE_MEMORY_LIMIT; PACKSTONE_PRICE_TABLE; PACKSTONE_PRICE_CLASS; PACKSTONE_TEMP_DIR; PACKSTONE_PROGRESS_FPS; PACKSTONE_LOG.";
 
 /// Options of every command.
 #[derive(Args, Clone, Debug)]
@@ -103,6 +104,19 @@ pub struct Global {
     /// Option of an object store, e.g. endpoint, region, default-storage-class, ca-cert (repeatable)
     #[arg(short, long = "option", global = true, value_name = "KEY=VALUE")]
     pub option: Vec<String>,
+    /// At the end, print what was asked of the store and what it costs at most by its list prices
+    #[arg(long, global = true)]
+    pub bill: bool,
+    /// Stop, with code 16, before requests can cost more than this; running the command again continues. In the currency of
+    /// the prices, USD for the built-in ones; storage is not counted
+    #[arg(long, global = true, value_name = "AMOUNT")]
+    pub max_cost: Option<Money>,
+    /// JSON file with prices instead of the built-in ones of AWS S3, Google, Azure and B2; any endpoint may have some
+    #[arg(long, global = true, value_name = "FILE", env = "PACKSTONE_PRICE_TABLE", hide_env_values = true)]
+    pub price_table: Option<PathBuf>,
+    /// Storage class to take prices of, e.g. Cool or s3/GLACIER_IR [default: the one that objects are written with]
+    #[arg(long, global = true, value_name = "CLASS", env = "PACKSTONE_PRICE_CLASS", hide_env_values = true)]
+    pub price_class: Option<String>,
 }
 
 /// What sorting needs at the very least.

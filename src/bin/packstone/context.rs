@@ -14,6 +14,7 @@ use packstone::{Error, ErrorKind};
 use tokio::runtime::Runtime;
 
 use crate::args::{FromRepository, Global};
+use crate::bill::Bill;
 use crate::exit::{Failure, Result};
 use crate::output::Output;
 use crate::place::{self, Place};
@@ -25,6 +26,7 @@ use crate::signals;
 pub struct Context {
     pub global: Global,
     pub output: Arc<Output>,
+    pub bill: Arc<Bill>,
     runtime: Runtime,
 }
 
@@ -35,8 +37,9 @@ impl Context {
             return Err(Failure::usage(folder.display(), "there is no such folder for temporary files"));
         }
         let runtime = Runtime::new().map_err(|e| Error::io("runtime", e))?;
-        signals::watch(&runtime, output.clone())?;
-        Ok(Self { global, output, runtime })
+        let bill = Arc::new(Bill::new(&global)?);
+        signals::watch(&runtime, output.clone(), bill.clone())?;
+        Ok(Self { global, output, bill, runtime })
     }
 
     /// Runs one of the library's asynchronous functions to its end.
@@ -80,7 +83,7 @@ impl Context {
 
     fn connect(&self, place: Place) -> Result<Arc<dyn Backend>> {
         match place {
-            Place::Local(path) => Ok(Arc::new(self.wait(LocalBackend::open(path))?)),
+            Place::Local(path) => self.bill.local(Arc::new(self.wait(LocalBackend::open(path))?)),
             #[cfg(feature = "cloud")]
             Place::Cloud(address) => self.cloud(&address),
         }
@@ -94,7 +97,9 @@ impl Context {
             connections: self.global.connections,
             ..RetryPolicy::default()
         };
-        Ok(Arc::new(Retrying::new(CloudBackend::open(address)?, policy)))
+        // Below the repetitions, which cost again.
+        let billed = self.bill.cloud(address, Arc::new(CloudBackend::open(address)?))?;
+        Ok(Arc::new(Retrying::new(billed, policy)))
     }
 
     /// Creates the repository.
@@ -110,7 +115,7 @@ impl Context {
                     Err(failure) => return Err(failure),
                 }
                 let secret = secrets::read(&self.global, Ask::Twice)?;
-                let backend = Arc::new(self.wait(LocalBackend::create(path.clone()))?);
+                let backend = self.bill.local(Arc::new(self.wait(LocalBackend::create(path.clone()))?))?;
                 return self.create_on(backend, secret, options);
             }
             #[cfg(feature = "cloud")]

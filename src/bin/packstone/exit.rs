@@ -64,7 +64,7 @@ impl From<ErrorKind> for Code {
             ErrorKind::Busy => Self::Busy,
             ErrorKind::WrongKey => Self::WrongKey,
             ErrorKind::Damaged => Self::Damage,
-            ErrorKind::NoSpace => Self::NoSpace,
+            ErrorKind::NoSpace | ErrorKind::OverBudget => Self::NoSpace,
             ErrorKind::Foreign => Self::Foreign,
             ErrorKind::Interrupted => Self::Interrupted,
             _ => Self::Failed,
@@ -179,6 +179,10 @@ fn hint(kind: ErrorKind) -> Option<&'static str> {
         ErrorKind::NoSpace => {
             "free some space and run the same command again; what was acknowledged is safe, and `packstone prune` works \
              on a full disk"
+        }
+        ErrorKind::OverBudget => {
+            "allow more with --max-cost and run the same command again: it continues with what is stored already; --bill shows \
+             what was asked"
         }
         ErrorKind::Foreign => "use the program and version that made it, or another path for a new repository",
         ErrorKind::Busy | ErrorKind::Transient | ErrorKind::Throttled | ErrorKind::Interrupted => {

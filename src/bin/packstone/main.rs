@@ -1,6 +1,7 @@
 //! The program: parse, call the library, print. It takes no decisions about data.
 
 mod args;
+mod bill;
 mod commands;
 mod context;
 mod describe;
@@ -33,9 +34,11 @@ fn main() -> ExitCode {
         Err(error) => return exit::report_usage(&error),
     };
     let output = output::Output::new(&cli.global);
-    let result = start_log()
-        .and_then(|()| Context::new(cli.global, output.clone()))
-        .and_then(|context| commands::run(&context, cli.command));
+    let result = start_log().and_then(|()| Context::new(cli.global, output.clone())).and_then(|context| {
+        let result = commands::run(&context, cli.command);
+        context.bill.print(&output);
+        result
+    });
     let code = match result {
         Ok(Code::Ok) => Code::Ok,
         Ok(code) => {

@@ -1,12 +1,13 @@
 //! Interruption: one line, and out. There is nothing to undo.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use packstone::Error;
 
+use crate::bill::Bill;
 use crate::exit::{Code, Result};
 use crate::output::Output;
 
@@ -20,11 +21,11 @@ pub fn instead(act: impl FnOnce() + Send + 'static) {
 }
 
 /// Ends the program when it is told to: what is stored stays, and the next run continues with it.
-pub fn watch(runtime: &Runtime, output: std::sync::Arc<Output>) -> Result<()> {
+pub fn watch(runtime: &Runtime, output: Arc<Output>, bill: Arc<Bill>) -> Result<()> {
     let _inside = runtime.enter();
     for (kind, code) in [(SignalKind::interrupt(), Code::Interrupted), (SignalKind::terminate(), Code::Terminated)] {
         let mut signal = signal(kind).map_err(|e| Error::io("signals", e))?;
-        let output = output.clone();
+        let (output, bill) = (output.clone(), bill.clone());
         runtime.spawn(async move {
             while signal.recv().await.is_some() {
                 let instead = INSTEAD.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
@@ -33,6 +34,7 @@ pub fn watch(runtime: &Runtime, output: std::sync::Arc<Output>) -> Result<()> {
                     continue;
                 }
                 let message = "interrupted; nothing needs undoing, running the same command again continues";
+                bill.print(&output);
                 output.error(message);
                 output.exit_error(code, message);
                 std::process::exit(code as i32);

@@ -11,7 +11,10 @@ use crate::context::Context;
 use crate::exit::{Code, Result};
 use crate::output::{Column, counted, grouped};
 use crate::progress::Status;
-use crate::{describe, reference, size, time};
+use crate::{bill, describe, reference, size, time};
+
+/// Days of a month of 730 hours, as stores reckon, rounded up.
+const DAYS_A_MONTH: u64 = 31;
 
 /// Add up what snapshots and the repository take
 ///
@@ -28,6 +31,9 @@ pub struct Arguments {
     /// For each snapshot, what it takes and what forgetting it would free
     #[arg(long, conflicts_with = "mode")]
     by_snapshot: bool,
+    /// What the repository costs a month by the store's list prices, and what an unchanged backup every day adds
+    #[arg(long, conflicts_with_all = ["mode", "by_snapshot", "snapshots"])]
+    cost: bool,
     #[command(flatten)]
     filters: Filters,
 }
@@ -44,6 +50,9 @@ enum Mode {
 
 pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
     let repository = context.open()?;
+    if arguments.cost {
+        return cost(context, &repository);
+    }
     let ids: Vec<SnapshotId> = if arguments.snapshots.is_empty() {
         let filter = arguments.filters.to_filter();
         let (live, _) = reference::live(context, repository.snapshots()?);
@@ -237,5 +246,59 @@ fn by_snapshot(context: &Context, repository: &Repository, ids: Vec<SnapshotId>)
         ]
     });
     context.output.table(&columns, &rows.collect::<Vec<_>>())?;
+    Ok(Code::Ok)
+}
+
+fn cost(context: &Context, repository: &Repository) -> Result<Code> {
+    let tariff = context.bill.tariff(&context.repository()?)?;
+    let prices = tariff.prices;
+    let cost = context.wait(ops::storage_cost(repository, move |_| prices))?;
+    let daily = cost.unchanged_backup_cost.times(DAYS_A_MONTH);
+    let folders = cost.folders.iter().map(|folder| {
+        json!({
+            "folder": folder.folder,
+            "count": folder.objects,
+            "bytes": folder.bytes,
+            "charged_bytes": folder.charged_bytes,
+            "month": bill::amount(folder.month),
+        })
+    });
+    context.output.json(&json!({
+        "prices": tariff.json(),
+        "objects": folders.collect::<Vec<_>>(),
+        "storage_month": bill::amount(cost.month),
+        "unchanged_backup": {
+            "requests": bill::requests(&cost.unchanged_backup),
+            "cost": bill::amount(cost.unchanged_backup_cost),
+            "month": bill::amount(daily),
+        },
+        "total_month": bill::amount(cost.month + daily),
+        "minimum_storage_days": prices.minimum_storage_days(),
+    }))?;
+    let output = &context.output;
+    output.line(format!("a month by {}:", tariff))?;
+    let mut rows: Vec<_> = cost
+        .folders
+        .iter()
+        .map(|of| vec![of.folder.clone(), grouped(of.objects), size::show(of.bytes), of.month.rounded().to_string()])
+        .collect();
+    let (objects, bytes) = cost.folders.iter().fold((0, 0), |(o, b), folder| (o + folder.objects, b + folder.bytes));
+    rows.push(vec!["all".to_owned(), grouped(objects), size::show(bytes), cost.month.rounded().to_string()]);
+    let columns =
+        [Column::Text("Folder"), Column::Number("Objects"), Column::Number("Size"), Column::Number("A month")];
+    output.table(&columns, &rows)?;
+    output.line(format!(
+        "an unchanged backup takes about {} and costs {}, every day {} a month",
+        counted(cost.unchanged_backup.total(), "request"),
+        cost.unchanged_backup_cost.rounded(),
+        daily.rounded()
+    ))?;
+    output.line(format!("together {} {}", (cost.month + daily).rounded(), tariff.currency))?;
+    if prices.minimum_storage_days() > 0 {
+        output.info(format!(
+            "what is deleted within {} days is charged for all of them",
+            prices.minimum_storage_days()
+        ))?;
+    }
     Ok(Code::Ok)
 }
