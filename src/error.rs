@@ -31,6 +31,8 @@ pub enum ErrorKind {
     NoSpace,
     /// Another program's repository, or one of a newer format.
     Foreign,
+    /// The store refuses the credentials, or what they may not do.
+    Denied,
     /// May work when tried again.
     Transient,
     /// The store asks to slow down: may work when tried again later, with less at once.

@@ -7,6 +7,8 @@
 mod cloud;
 mod counted;
 mod foreign;
+mod full;
+mod limited;
 mod local;
 mod retrying;
 mod simulated;
@@ -16,6 +18,7 @@ use std::future::Future;
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -26,8 +29,10 @@ use crate::format::{ObjectPath, Sealed};
 pub use cloud::{CloudAddress, CloudBackend};
 pub use counted::{Counted, Requests};
 pub use foreign::detect_foreign;
+pub use full::WaitsWhenFull;
+pub use limited::{Limited, Limits};
 pub use local::LocalBackend;
-pub use retrying::{Retries, RetryPolicy, Retrying};
+pub use retrying::{Retries, RetryAfter, RetryPolicy, Retrying};
 pub use simulated::{Damage, SimulatedBackend, StoppedWrite, StoredObjects};
 pub use traffic::{HttpRequests, Traffic};
 
@@ -88,6 +93,15 @@ pub trait Backend: Send + Sync {
         Traffic::default()
     }
 
+    /// What was last read of this object did not hold what it should: the next read must not be answered from a copy.
+    fn doubt(&self, _path: &ObjectPath) {}
+
+    /// Removes what is left of uploads that began longer ago than this and never ended; returns how many there were. They
+    /// are no objects, but stores charge for them.
+    fn clean_uploads(&self, _older_than: Duration) -> Answer<'_, u64> {
+        Box::pin(async { Ok(0) })
+    }
+
     /// What lies among the objects but cannot be one by its name, as shown to people.
     fn list_unknown(&self) -> Answer<'_, Vec<String>> {
         Box::pin(async { Ok(Vec::new()) })
@@ -133,6 +147,14 @@ impl<B: Backend + ?Sized> Backend for Arc<B> {
 
     fn traffic(&self) -> Traffic {
         (**self).traffic()
+    }
+
+    fn doubt(&self, path: &ObjectPath) {
+        (**self).doubt(path);
+    }
+
+    fn clean_uploads(&self, older_than: Duration) -> Answer<'_, u64> {
+        (**self).clean_uploads(older_than)
     }
 
     fn list_unknown(&self) -> Answer<'_, Vec<String>> {

@@ -16,8 +16,6 @@ use crate::error::{Error, ErrorKind, Result};
 const IDLE: Duration = Duration::from_secs(4);
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(30);
-/// How long a connection may be silent.
-const SILENCE: Duration = Duration::from_secs(60);
 
 /// What has left and come in so far.
 #[derive(Debug, Default)]
@@ -57,7 +55,6 @@ impl Transport {
         let mut builder = reqwest::Client::builder()
             .pool_idle_timeout(IDLE)
             .connect_timeout(CONNECT)
-            .read_timeout(SILENCE)
             .user_agent(concat!("packstone/", env!("CARGO_PKG_VERSION")));
         if let Some(path) = address.ca_file() {
             let refuse = |e: &dyn std::fmt::Display| Error::new(ErrorKind::Usage, path.display(), e);
