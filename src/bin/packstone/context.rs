@@ -2,9 +2,9 @@
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use packstone::backend::{Backend, LocalBackend};
+use packstone::backend::{Backend, Limited, Limits, LocalBackend, Retries, WaitsWhenFull};
 #[cfg(feature = "cloud")]
 use packstone::backend::{CloudAddress, CloudBackend, RetryPolicy, Retrying};
 #[cfg(feature = "cloud")]
@@ -19,13 +19,15 @@ use crate::output::Output;
 use crate::place::{self, Place};
 use crate::progress::{Progress, Status};
 use crate::secrets::{self, Ask};
-use crate::signals;
+use crate::{signals, trouble};
 
 /// What every command works with.
 pub struct Context {
     pub global: Global,
     pub output: Arc<Output>,
     runtime: Runtime,
+    /// Every repository that was connected to.
+    connected: Mutex<Vec<Arc<dyn Backend>>>,
 }
 
 impl Context {
@@ -36,7 +38,7 @@ impl Context {
         }
         let runtime = Runtime::new().map_err(|e| Error::io("runtime", e))?;
         signals::watch(&runtime, output.clone())?;
-        Ok(Self { global, output, runtime })
+        Ok(Self { global, output, runtime, connected: Mutex::default() })
     }
 
     /// Runs one of the library's asynchronous functions to its end.
@@ -80,21 +82,49 @@ impl Context {
 
     fn connect(&self, place: Place) -> Result<Arc<dyn Backend>> {
         match place {
-            Place::Local(path) => Ok(Arc::new(self.wait(LocalBackend::open(path))?)),
+            Place::Local(path) => Ok(self.restrained(Arc::new(self.wait(LocalBackend::open(path))?))),
             #[cfg(feature = "cloud")]
             Place::Cloud(address) => self.cloud(&address),
         }
+    }
+
+    /// Keeps to what the user allows, waits for space, and remembers the backend for the end of the run.
+    fn restrained(&self, mut backend: Arc<dyn Backend>) -> Arc<dyn Backend> {
+        if let Some(period) = self.global.wait_on_full {
+            let output = Arc::clone(&self.output);
+            let notice = move |error: &Error| output.note(&format!("{error}; trying again in {} s", period.as_secs()));
+            backend = Arc::new(WaitsWhenFull::new(backend, period, notice));
+        }
+        let limits = Limits {
+            upload_bytes: self.global.limit_upload,
+            download_bytes: self.global.limit_download,
+            requests: self.global.limit_requests,
+        };
+        if [limits.upload_bytes, limits.download_bytes, limits.requests].iter().any(Option::is_some) {
+            backend = Arc::new(Limited::new(backend, limits));
+        }
+        self.connected.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&backend));
+        backend
+    }
+
+    /// Says what the run met on its way to the repositories, if anything.
+    pub fn report_trouble(&self) {
+        let connected = self.connected.lock().unwrap_or_else(PoisonError::into_inner);
+        let met = connected.iter().fold(Retries::default(), |sum, backend| sum + backend.traffic().retries);
+        trouble::report(&self.output, &met);
     }
 
     #[cfg(feature = "cloud")]
     fn cloud(&self, address: &CloudAddress) -> Result<Arc<dyn Backend>> {
         let policy = RetryPolicy {
             retries: self.global.retries,
+            first_wait: self.global.retry_first_wait,
             max_wait: self.global.retry_max_wait,
             connections: self.global.connections,
             ..RetryPolicy::default()
         };
-        Ok(Arc::new(Retrying::new(CloudBackend::open(address)?, policy)))
+        let backend = CloudBackend::with_policy(address, &policy)?;
+        Ok(self.restrained(Arc::new(Retrying::new(backend, policy))))
     }
 
     /// Creates the repository.
@@ -110,7 +140,7 @@ impl Context {
                     Err(failure) => return Err(failure),
                 }
                 let secret = secrets::read(&self.global, Ask::Twice)?;
-                let backend = Arc::new(self.wait(LocalBackend::create(path.clone()))?);
+                let backend = self.restrained(Arc::new(self.wait(LocalBackend::create(path.clone()))?));
                 return self.create_on(backend, secret, options);
             }
             #[cfg(feature = "cloud")]

@@ -19,6 +19,7 @@ mod signals;
 mod size;
 mod snapshot_path;
 mod time;
+mod trouble;
 
 use std::process::ExitCode;
 
@@ -33,9 +34,11 @@ fn main() -> ExitCode {
         Err(error) => return exit::report_usage(&error),
     };
     let output = output::Output::new(&cli.global);
-    let result = start_log()
-        .and_then(|()| Context::new(cli.global, output.clone()))
-        .and_then(|context| commands::run(&context, cli.command));
+    let result = start_log().and_then(|()| Context::new(cli.global, output.clone())).and_then(|context| {
+        let result = commands::run(&context, cli.command);
+        context.report_trouble();
+        result
+    });
     let code = match result {
         Ok(Code::Ok) => Code::Ok,
         Ok(code) => {
