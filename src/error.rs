@@ -33,6 +33,8 @@ pub enum ErrorKind {
     OverBudget,
     /// Another program's repository, or one of a newer format.
     Foreign,
+    /// The store refuses the credentials, or what they may not do.
+    Denied,
     /// May work when tried again.
     Transient,
     /// The store asks to slow down: may work when tried again later, with less at once.

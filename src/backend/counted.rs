@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -147,6 +148,14 @@ impl<B: Backend> Backend for Counted<B> {
 
     fn traffic(&self) -> Traffic {
         self.inner.traffic()
+    }
+
+    fn doubt(&self, path: &ObjectPath) {
+        self.inner.doubt(path);
+    }
+
+    fn clean_uploads(&self, older_than: Duration) -> Answer<'_, u64> {
+        self.inner.clean_uploads(older_than)
     }
 
     fn list_unknown(&self) -> Answer<'_, Vec<String>> {

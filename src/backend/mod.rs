@@ -8,6 +8,8 @@ mod budget;
 mod cloud;
 mod counted;
 mod foreign;
+mod full;
+mod limited;
 mod local;
 mod prices;
 mod retrying;
@@ -18,6 +20,7 @@ use std::future::Future;
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -29,9 +32,11 @@ pub use budget::{Budget, Meter, Purse};
 pub use cloud::{CloudAddress, CloudBackend};
 pub use counted::{Counted, Requests};
 pub use foreign::detect_foreign;
+pub use full::WaitsWhenFull;
+pub use limited::{Limited, Limits};
 pub use local::LocalBackend;
 pub use prices::{Charge, Money, PriceTable, Prices};
-pub use retrying::{Retries, RetryPolicy, Retrying};
+pub use retrying::{Retries, RetryAfter, RetryPolicy, Retrying};
 pub use simulated::{Damage, SimulatedBackend, StoppedWrite, StoredObjects};
 pub use traffic::{HttpRequests, Traffic};
 
@@ -92,6 +97,15 @@ pub trait Backend: Send + Sync {
         Traffic::default()
     }
 
+    /// What was last read of this object did not hold what it should: the next read must not be answered from a copy.
+    fn doubt(&self, _path: &ObjectPath) {}
+
+    /// Removes what is left of uploads that began longer ago than this and never ended; returns how many there were. They
+    /// are no objects, but stores charge for them.
+    fn clean_uploads(&self, _older_than: Duration) -> Answer<'_, u64> {
+        Box::pin(async { Ok(0) })
+    }
+
     /// What lies among the objects but cannot be one by its name, as shown to people.
     fn list_unknown(&self) -> Answer<'_, Vec<String>> {
         Box::pin(async { Ok(Vec::new()) })
@@ -137,6 +151,14 @@ impl<B: Backend + ?Sized> Backend for Arc<B> {
 
     fn traffic(&self) -> Traffic {
         (**self).traffic()
+    }
+
+    fn doubt(&self, path: &ObjectPath) {
+        (**self).doubt(path);
+    }
+
+    fn clean_uploads(&self, older_than: Duration) -> Answer<'_, u64> {
+        (**self).clean_uploads(older_than)
     }
 
     fn list_unknown(&self) -> Answer<'_, Vec<String>> {

@@ -53,14 +53,14 @@ pub fn seal_frame(
     Ok(SealedFrame { bytes, entry })
 }
 
+/// Whether these are the bytes that were sealed as this frame, without decompressing them.
+pub fn authenticate_frame(keys: &Keys, entry: &FrameEntry, sealed: &[u8]) -> Result<(), DecodeError> {
+    unseal(keys, entry, sealed).map(drop)
+}
+
 /// The uncompressed bytes of a frame. `base` is the stored form of the base blob, for frames that have one.
 pub fn open_frame(keys: &Keys, entry: &FrameEntry, sealed: &[u8], base: Option<&[u8]>) -> Result<Vec<u8>, DecodeError> {
-    entry.validate()?;
-    if u32::try_from(sealed.len()) != Ok(entry.sealed_len) {
-        return Err(DecodeError::Truncated);
-    }
-    let kind = entry.kind().ok_or(DecodeError::Invalid("frame without blobs"))?;
-    let body = keys.open(purpose(kind), entry.epoch, &associated(entry), sealed)?;
+    let body = unseal(keys, entry, sealed)?;
     let raw_len = usize::try_from(entry.raw_len).map_err(|_| DecodeError::TooLarge("frame"))?;
     match (entry.codec, base) {
         (Codec::Raw, _) if body.len() == raw_len => Ok(body),
@@ -69,6 +69,16 @@ pub fn open_frame(keys: &Keys, entry: &FrameEntry, sealed: &[u8], base: Option<&
         (Codec::ZstdDelta, Some(base)) => compression::decompress_with_prefix(base, &body, raw_len),
         (Codec::ZstdDelta, None) => Err(DecodeError::Invalid("delta frame opened without its base")),
     }
+}
+
+/// The body of a frame as it was compressed.
+fn unseal(keys: &Keys, entry: &FrameEntry, sealed: &[u8]) -> Result<Vec<u8>, DecodeError> {
+    entry.validate()?;
+    if u32::try_from(sealed.len()) != Ok(entry.sealed_len) {
+        return Err(DecodeError::Truncated);
+    }
+    let kind = entry.kind().ok_or(DecodeError::Invalid("frame without blobs"))?;
+    keys.open(purpose(kind), entry.epoch, &associated(entry), sealed)
 }
 
 fn purpose(kind: BlobKind) -> Purpose {

@@ -15,7 +15,7 @@ mod snapshot;
 
 pub use config::{ChunkerParameters, Config};
 pub use directory::{BlobEntry, BlobKind, Codec, FrameEntry, IndexedPack, PackDirectory, RetentionClass};
-pub use frame::{MAX_FRAME_LEN, SealedFrame, open_frame, seal_frame};
+pub use frame::{MAX_FRAME_LEN, SealedFrame, authenticate_frame, open_frame, seal_frame};
 pub use gc::GcRecord;
 pub use index::IndexContent;
 pub use pack::{FinishedPack, PackBuilder, PackTrailer, open_directory, verify_pack};

@@ -1,5 +1,7 @@
 //! Packs as they lie in the backend, compared with what is said about them.
 
+use bytes::Bytes;
+
 use crate::error::{DecodeError, Error, ErrorKind, Result};
 use crate::format::{self, BlobEntry, BlobKind, FrameEntry, IndexedPack, ObjectPath, PackDirectory, PackTrailer};
 use crate::id::{BlobId, PackId};
@@ -24,10 +26,17 @@ pub(super) fn read_directory(
     tail_bytes: u64,
 ) -> Result<PackDirectory> {
     let path = ObjectPath::pack(id);
-    let refuse = |why| Error::damaged(&path, why);
     let start = size_bytes.saturating_sub(tail_bytes.max(PackTrailer::LEN));
-    let tail = repository.store().get(&path, Some(start..size_bytes))?;
-    let trailer = PackTrailer::decode(&tail, size_bytes).map_err(refuse)?;
+    repository
+        .store()
+        .get_and_open(&path, Some(start..size_bytes), |tail| open_directory(repository, id, size_bytes, &tail))
+}
+
+fn open_directory(repository: &Repository, id: PackId, size_bytes: u64, tail: &Bytes) -> Result<PackDirectory> {
+    let path = ObjectPath::pack(id);
+    let refuse = |why| Error::damaged(&path, why);
+    let start = size_bytes - tail.len() as u64;
+    let trailer = PackTrailer::decode(tail, size_bytes).map_err(refuse)?;
     let range = trailer.directory_range();
     let place = |at: u64| at.checked_sub(start).and_then(|at| usize::try_from(at).ok());
     let sealed = match (place(range.start), place(range.end)) {

@@ -27,8 +27,9 @@ impl Repository {
         for (path, _) in self.store().list("gc/")? {
             let Ok(n) = path.name().parse() else { continue };
             // One that was removed since the listing named only packs that are gone.
-            let Some(bytes) = self.store().find(&path)? else { continue };
-            let record = GcRecord::open(self.keys(), n, &bytes).map_err(|e| Error::damaged(&path, e))?;
+            let open =
+                |bytes: bytes::Bytes| GcRecord::open(self.keys(), n, &bytes).map_err(|e| Error::damaged(&path, e));
+            let Some(record) = self.store().find_and_open(&path, open)? else { continue };
             all.newest = all.newest.max(record.n);
             all.condemned.extend(&record.condemned);
             all.records.push(record);

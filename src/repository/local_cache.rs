@@ -44,8 +44,9 @@ impl Repository {
 
     /// Content of an index object.
     pub fn read_index(&self, path: &ObjectPath, id: IndexId) -> Result<IndexContent> {
-        let bytes = self.store().get(path, None)?;
-        IndexContent::open(self.keys(), id, &bytes).map_err(|e| Error::damaged(path, e))
+        self.store().get_and_open(path, None, |bytes| {
+            IndexContent::open(self.keys(), id, &bytes).map_err(|e| Error::damaged(path, e))
+        })
     }
 
     /// False when an object vanished between listing and reading.

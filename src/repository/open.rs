@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 
+use bytes::Bytes;
+
 use super::create::blocking;
 use super::keys::Secret;
 use super::{Inner, Repository, Store};
@@ -61,10 +63,13 @@ impl Repository {
 
 fn open(store: Store, secret: &Secret, options: &OpenOptions) -> Result<Repository> {
     let path = ObjectPath::config();
-    let Some(object) = store.find(&path)? else {
+    let decoded = store.find_and_open(&path, |object| {
+        let unproven = Config::decode_unauthenticated(&object).map_err(|e| unreadable_config(&path, &object, e))?;
+        Ok((object, unproven))
+    })?;
+    let Some((object, unproven)) = decoded else {
         return Err(Error::new(ErrorKind::NoRepository, store.location(), "there is no repository here"));
     };
-    let unproven = Config::decode_unauthenticated(&object).map_err(|e| unreadable_config(&path, &object, e))?;
     let (slot, keyring) = unlock(&store, unproven.id, secret, options.key_hint.as_deref().unwrap_or(""))?;
     let keys = Keys::derive(unproven.id, &keyring);
     let config = Config::authenticate(&object, &keys).map_err(|e| Error::damaged(&path, e))?;
@@ -79,9 +84,23 @@ fn unlock(store: &Store, repository: RepositoryId, secret: &Secret, hint: &str) 
         if !path.name().starts_with(hint) {
             continue;
         }
-        let (Ok(id), Some(object)) = (path.name().parse::<KeySlotId>(), store.find(&path)?) else { continue };
+        let Ok(id) = path.name().parse::<KeySlotId>() else { continue };
+        let decode = |object: Bytes| match KeySlot::decode(id, &object) {
+            Err(why @ SlotError::Damaged(_)) => Err(Error::new(ErrorKind::Damaged, &path, why)),
+            slot => Ok(slot),
+        };
+        let decoded = match store.find_and_open(&path, decode) {
+            Ok(Some(decoded)) => decoded,
+            Ok(None) => continue,
+            Err(error) if error.kind() == ErrorKind::Damaged => {
+                tried += 1;
+                damaged.get_or_insert(error);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         tried += 1;
-        let opened = KeySlot::decode(id, &object).and_then(|slot| slot.open(repository, &secret.0));
+        let opened = decoded.and_then(|slot| slot.open(repository, &secret.0));
         match opened {
             Ok(keyring) => return Ok((id, keyring)),
             Err(SlotError::WrongSecret | SlotError::OtherKind) => {}

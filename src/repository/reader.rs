@@ -134,9 +134,12 @@ impl Blobs {
             };
             let path = ObjectPath::pack(location.pack());
             let range = entry.offset..entry.offset + u64::from(entry.sealed_len);
-            let sealed = self.repository.store().get(&path, Some(range)).map_err(|e| missing_is_damage(e, &path))?;
-            let raw = format::open_frame(self.repository.keys(), entry, &sealed, base.as_deref())
-                .map_err(|e| damaged(location, e))?;
+            let open = |sealed: Bytes| {
+                format::open_frame(self.repository.keys(), entry, &sealed, base.as_deref())
+                    .map_err(|e| damaged(location, e))
+            };
+            let raw = self.repository.store().get_and_open(&path, Some(range), open);
+            let raw = raw.map_err(|e| missing_is_damage(e, &path))?;
             let bytes = raw.len();
             Ok((Bytes::from(raw), bytes))
         })?;

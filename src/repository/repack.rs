@@ -56,7 +56,10 @@ impl Repacker {
         let lengths = frame.blobs.iter().map(|blob| u64::from(blob.stored_len));
         let live: u64 = lengths.enumerate().filter(|(i, _)| is_live(*i)).map(|(_, len)| len).sum();
         let path = ObjectPath::pack(pack.id);
-        let sealed = self.repository.store().get(&path, Some(frame.range()))?;
+        // A bit that is flipped on the way would else take the place of what is whole.
+        let sealed = self.repository.store().get_checked(&path, Some(frame.range()), |sealed| {
+            format::authenticate_frame(self.repository.keys(), frame, sealed).is_ok()
+        })?;
         let whole = frame.codec == Codec::ZstdDelta || live * 2 >= u64::from(frame.raw_len);
         let kind = frame.kind().ok_or_else(|| Error::new(ErrorKind::Damaged, &path, "a frame without blobs"))?;
         if whole {

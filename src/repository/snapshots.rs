@@ -65,8 +65,8 @@ impl Repository {
         let mut all = Vec::new();
         for (path, stat) in self.store().list("snapshots/")? {
             let Ok(id) = path.name().parse::<SnapshotId>() else { continue };
-            let outcome = match self.store().find(&path) {
-                Ok(Some(bytes)) => self.open_outcome(id, &bytes),
+            let outcome = match self.outcome(id) {
+                Ok(Some(outcome)) => Ok(outcome),
                 Ok(None) => continue,
                 Err(error) => Err(error),
             };
@@ -77,10 +77,7 @@ impl Repository {
 
     /// The outcome of a session; `None` while it is open.
     pub fn outcome(&self, id: SnapshotId) -> Result<Option<Outcome>> {
-        match self.store().find(&ObjectPath::snapshot(id))? {
-            Some(bytes) => Ok(Some(self.open_outcome(id, &bytes)?)),
-            None => Ok(None),
-        }
+        self.store().find_and_open(&ObjectPath::snapshot(id), |bytes| self.open_outcome(id, &bytes))
     }
 
     /// Puts a fence where the session's snapshot would go, so that it can never commit; returns what stands there now.

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
@@ -80,6 +81,57 @@ impl Store {
     /// See [`Backend::get`].
     pub fn get(&self, path: &ObjectPath, range: Option<Range<u64>>) -> Result<Bytes> {
         self.runtime.block_on(self.backend.get(path, range))
+    }
+
+    /// See [`Backend::get`], and what `open` makes of the bytes. What is damaged and came over a wire is asked for once more:
+    /// nothing below notices a flipped bit in an answer.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Damaged`] when it is so both times.
+    pub fn get_and_open<T>(
+        &self,
+        path: &ObjectPath,
+        range: Option<Range<u64>>,
+        open: impl Fn(Bytes) -> Result<T>,
+    ) -> Result<T> {
+        let attempt = || self.get(path, range.clone()).and_then(&open);
+        match attempt() {
+            Err(damage) if damage.kind() == ErrorKind::Damaged && !self.is_local() => {
+                tracing::warn!(%path, %damage, "reading once more");
+                self.backend.doubt(path);
+                attempt()
+            }
+            result => result,
+        }
+    }
+
+    /// See [`Backend::get`]; what came over a wire and is not `whole` is asked for once more, and then taken as it comes.
+    pub fn get_checked(
+        &self,
+        path: &ObjectPath,
+        range: Option<Range<u64>>,
+        whole: impl Fn(&[u8]) -> bool,
+    ) -> Result<Bytes> {
+        let bytes = self.get(path, range.clone())?;
+        if self.is_local() || whole(&bytes) {
+            return Ok(bytes);
+        }
+        tracing::warn!(%path, "damaged: reading once more");
+        self.backend.doubt(path);
+        self.get(path, range)
+    }
+
+    /// See [`Store::get_and_open`]; `None` when the object does not exist.
+    pub fn find_and_open<T>(&self, path: &ObjectPath, open: impl Fn(Bytes) -> Result<T>) -> Result<Option<T>> {
+        match self.get_and_open(path, None, open) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            result => result.map(Some),
+        }
+    }
+
+    /// Removes uploads that never ended: see [`Backend::clean_uploads`].
+    pub fn clean_uploads(&self, older_than: Duration) -> Result<u64> {
+        self.runtime.block_on(self.backend.clean_uploads(older_than))
     }
 
     /// The object, or `None` when it does not exist.

@@ -5,6 +5,7 @@
 mod conformance;
 mod full_disk;
 mod local;
+mod retrying;
 #[cfg(all(feature = "s3", feature = "gcs", feature = "azblob"))]
 mod servers;
 mod simulated;

@@ -42,7 +42,10 @@ fn a_local_repository_shows_its_requests_and_costs_nothing() {
     assert_eq!(list.as_array().unwrap().len(), 1, "the result is still one document");
     let bill = bill(&ran);
     let store = &bill["stores"][0];
-    assert!(store["requests"]["reads"].as_u64().unwrap() > 0 && store["received_bytes"].as_u64().unwrap() > 0, "{bill}");
+    assert!(
+        store["requests"]["reads"].as_u64().unwrap() > 0 && store["received_bytes"].as_u64().unwrap() > 0,
+        "{bill}"
+    );
     assert_eq!((number(&bill["total_cost"]), &store["repository"]), (0.0, &Value::from("repo")));
     assert!(!world.run(&["snapshots"]).err.contains("bill"));
 }

@@ -185,6 +185,11 @@ impl CloudAddress {
         self.options.clone().into_iter()
     }
 
+    #[cfg(feature = "s3")]
+    pub(super) fn option(&self, name: &str) -> Option<&str> {
+        self.options.get(name).map(String::as_str)
+    }
+
     pub(super) fn ca_file(&self) -> Option<&Path> {
         self.ca_file.as_deref()
     }

@@ -2,30 +2,80 @@
 
 use std::fmt::Display;
 
+use http::StatusCode;
 use opendal::ErrorKind as Theirs;
 
+use super::{answer, patient};
+use crate::backend::RetryAfter;
 use crate::error::{Error, ErrorKind};
 
 /// The store said that something was there already.
 pub(super) fn is_refusal(error: &opendal::Error) -> bool {
-    matches!(error.kind(), Theirs::ConditionNotMatch | Theirs::AlreadyExists | Theirs::Conflict)
+    matches!(error.kind(), Theirs::ConditionNotMatch | Theirs::AlreadyExists)
 }
 
 /// An error about an object.
 pub(super) fn of(object: impl Display, error: opendal::Error) -> Error {
-    let text = error.to_string();
-    let kind = match error.kind() {
+    let refusal = answer::last();
+    let kind = kind(&error, refusal.map(|refusal| refusal.status));
+    let asked = refusal.and_then(|refusal| refusal.retry_after);
+    let result = Error::new(kind, object, one_line(&error));
+    match asked.filter(|_| matches!(kind, ErrorKind::Transient | ErrorKind::Throttled)) {
+        Some(wait) => result.because(RetryAfter::new(wait)),
+        None => result.because(error),
+    }
+}
+
+/// Only the message is searched for words: the context holds paths, whose digits may be anything.
+fn kind(error: &opendal::Error, status: Option<StatusCode>) -> ErrorKind {
+    let message = error.message();
+    match error.kind() {
         Theirs::NotFound => ErrorKind::NotFound,
         Theirs::AlreadyExists | Theirs::ConditionNotMatch => ErrorKind::AlreadyExists,
+        Theirs::RangeNotSatisfied => ErrorKind::Damaged,
+        _ if status == Some(StatusCode::INSUFFICIENT_STORAGE) || says(message, &FULL) => ErrorKind::NoSpace,
         Theirs::RateLimited => ErrorKind::Throttled,
         Theirs::Conflict => ErrorKind::Transient,
-        Theirs::RangeNotSatisfied => ErrorKind::Damaged,
-        _ if is_full(&text) => ErrorKind::NoSpace,
-        _ if error.is_temporary() || error.is_persistent() => ErrorKind::Transient,
-        _ if is_past_the_end(&text) => ErrorKind::Damaged,
+        _ if status.is_some_and(patient::is_throttling) || says(message, &TOO_FAST) => ErrorKind::Throttled,
+        _ if status == Some(StatusCode::RANGE_NOT_SATISFIABLE) || says(message, &["InvalidRange"]) => {
+            ErrorKind::Damaged
+        }
+        // A cold object is not refused for want of rights.
+        _ if says(message, &["InvalidObjectState"]) => ErrorKind::Failed,
+        Theirs::PermissionDenied => ErrorKind::Denied,
+        _ if status == Some(StatusCode::UNAUTHORIZED) || says(message, &DENIED) => ErrorKind::Denied,
+        // Whoever answers with a certificate that nobody trusts does so again.
+        _ if says(&format!("{error:?}"), &["invalid peer certificate"]) => ErrorKind::Failed,
+        _ if error.is_temporary() || error.is_persistent() || status == Some(StatusCode::REQUEST_TIMEOUT) => {
+            ErrorKind::Transient
+        }
         _ => ErrorKind::Failed,
-    };
-    Error::new(kind, object, one_line(&error)).because(error)
+    }
+}
+
+/// Services say that a bucket is full in their own words: Ceph, MinIO, SeaweedFS, Google, Backblaze, WebDAV servers, SFTP.
+const FULL: [&str; 12] = [
+    "QuotaExceeded",
+    "quotaExceeded",
+    "StorageFull",
+    "InsufficientStorage",
+    "Insufficient Storage",
+    "storage_cap_exceeded",
+    "no writable volumes",
+    "No writable volumes",
+    "no space left",
+    "No space left",
+    "not enough free space",
+    "NotEnoughSpace",
+];
+/// And that it is too much at once.
+const TOO_FAST: [&str; 4] = ["rateLimitExceeded", "userRateLimitExceeded", "ServerBusy", "too_many_requests"];
+/// And that the credentials will not do.
+const DENIED: [&str; 6] =
+    ["ExpiredToken", "InvalidToken", "TokenRefreshRequired", "InvalidAccessKeyId", "AccessDenied", "bad_auth_token"];
+
+fn says(text: &str, words: &[&str]) -> bool {
+    words.iter().any(|word| text.contains(word))
 }
 
 /// The kind and the message, without the operation's context, which names hosts and headers over several lines.
@@ -39,16 +89,36 @@ fn one_line(error: &opendal::Error) -> String {
         _ => "the store failed",
     };
     let message: String = error.message().split_whitespace().collect::<Vec<_>>().join(" ").chars().take(300).collect();
-    format!("{what}: {message}")
+    if message.is_empty() { what.to_owned() } else { format!("{what}: {message}") }
 }
 
-/// Services say that a bucket is full in their own words.
-fn is_full(text: &str) -> bool {
-    ["QuotaExceeded", "QuotaExceededException", "InsufficientStorage", "507", "no space left", "StorageFull"]
-        .iter()
-        .any(|word| text.contains(word))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn is_past_the_end(text: &str) -> bool {
-    text.contains("InvalidRange") || text.contains("416")
+    #[test]
+    fn kinds_follow_from_status_and_words_never_from_paths() {
+        let error = |kind, message: &str| opendal::Error::new(kind, message).with_context("path", "packs/50/507416");
+        let temporary = |message: &str| error(Theirs::Unexpected, message).set_temporary();
+        for (error, status, expected) in [
+            (temporary("InternalError"), Some(500), ErrorKind::Transient),
+            (temporary("send http request"), None, ErrorKind::Transient),
+            (temporary("ServiceUnavailable"), Some(503), ErrorKind::Throttled),
+            (error(Theirs::RateLimited, "SlowDown"), Some(503), ErrorKind::Throttled),
+            (error(Theirs::PermissionDenied, "code: \"AccessDenied\""), Some(403), ErrorKind::Denied),
+            (error(Theirs::PermissionDenied, "code: \"QuotaExceeded\""), Some(403), ErrorKind::NoSpace),
+            (error(Theirs::PermissionDenied, "reason: userRateLimitExceeded"), Some(403), ErrorKind::Throttled),
+            (error(Theirs::PermissionDenied, "code: \"InvalidObjectState\""), Some(403), ErrorKind::Failed),
+            (error(Theirs::Unexpected, "code: \"ExpiredToken\""), Some(400), ErrorKind::Denied),
+            (error(Theirs::Unexpected, ""), Some(401), ErrorKind::Denied),
+            (error(Theirs::Unexpected, ""), Some(507), ErrorKind::NoSpace),
+            (error(Theirs::Unexpected, ""), Some(416), ErrorKind::Damaged),
+            (error(Theirs::Unexpected, "who knows"), Some(400), ErrorKind::Failed),
+            (error(Theirs::NotFound, ""), Some(404), ErrorKind::NotFound),
+            (error(Theirs::Conflict, "OperationAborted"), Some(409), ErrorKind::Transient),
+        ] {
+            let status = status.and_then(|code| StatusCode::from_u16(code).ok());
+            assert_eq!(kind(&error, status), expected, "{error}");
+        }
+    }
 }

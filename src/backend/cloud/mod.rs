@@ -1,26 +1,35 @@
 //! Object stores: S3, Google Cloud Storage, Azure Blob Storage and what else OpenDAL speaks.
 //!
-//! The only module that names OpenDAL. Nothing is retried here: see [`super::Retrying`], which can, because every operation
-//! either has happened or can be repeated.
+//! The only module that names OpenDAL. Nothing but single parts of an upload is repeated here: see [`super::Retrying`], which
+//! can, because every operation either has happened or can be repeated.
 
 mod address;
+mod answer;
 mod class;
 mod error;
 mod list;
+mod patient;
 mod transport;
+#[cfg(feature = "s3")]
+mod uploads;
 
 use std::ops::Range;
 use std::sync::Arc;
+#[cfg(feature = "s3")]
+use std::time::Duration;
 
 use bytes::Bytes;
 use opendal::options::{ReadOptions, WriteOptions};
 use opendal::{Buffer, HttpTransporter, Operator};
 
-use crate::backend::{Answer, Backend, ObjectStat, PutNew, Traffic};
+use crate::backend::retrying::Counts;
+use crate::backend::{Answer, Backend, ObjectStat, PutNew, RetryPolicy, Traffic};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{ObjectPath, Sealed};
 
 pub use address::CloudAddress;
+use answer::noting;
+use patient::Patient;
 use transport::{Counters, Transport};
 
 /// Longer objects go up in parts.
@@ -31,6 +40,9 @@ pub struct CloudBackend {
     operator: Operator,
     location: String,
     counters: Arc<Counters>,
+    parts: Arc<Counts>,
+    #[cfg(feature = "s3")]
+    uploads: Option<uploads::Uploads>,
 }
 
 impl CloudBackend {
@@ -39,30 +51,61 @@ impl CloudBackend {
     /// # Errors
     /// [`ErrorKind::Usage`] when the address or its options make no sense, or the program was built without the service.
     pub fn open(address: &CloudAddress) -> Result<Self> {
-        let counters = Arc::new(Counters::default());
-        let transport = Transport::new(address, Arc::clone(&counters))?;
-        let operator = Operator::via_iter(address.scheme(), address.options()).map_err(|e| address.refused(&e))?;
-        let context = operator.base_context().clone().with_http_transport(HttpTransporter::new(transport));
-        Ok(Self { operator: operator.with_context(context), location: address.to_string(), counters })
+        Self::with_policy(address, &RetryPolicy::default())
     }
 
-    async fn write(&self, path: &ObjectPath, body: Sealed, if_not_exists: bool) -> opendal::Result<()> {
+    /// The same; parts of uploads are repeated with the waits of `policy`.
+    ///
+    /// # Errors
+    /// As [`CloudBackend::open`].
+    pub fn with_policy(address: &CloudAddress, policy: &RetryPolicy) -> Result<Self> {
+        let counters = Arc::new(Counters::default());
+        let parts = Arc::new(Counts::default());
+        let transport = Transport::new(address, Arc::clone(&counters))?;
+        let transporter = HttpTransporter::new(Patient::new(transport, policy, Arc::clone(&parts)));
+        let operator = Operator::via_iter(address.scheme(), address.options()).map_err(|e| address.refused(&e))?;
+        let context = operator.base_context().clone().with_http_transport(transporter.clone());
+        Ok(Self {
+            operator: operator.with_context(context),
+            location: address.to_string(),
+            counters,
+            parts,
+            #[cfg(feature = "s3")]
+            uploads: uploads::Uploads::new(address, transporter),
+        })
+    }
+
+    async fn write(&self, path: &ObjectPath, body: &Sealed, if_not_exists: bool) -> opendal::Result<()> {
         let options = WriteOptions { if_not_exists, ..WriteOptions::default() };
         let bytes = body.bytes().clone();
-        if bytes.len() <= PART_BYTES || if_not_exists {
-            return self.operator.write_options(path.as_str(), Buffer::from(bytes), options).await.map(drop);
-        }
-        let options = WriteOptions { chunk: Some(PART_BYTES), concurrent: 2, ..options };
-        let mut writer = self.operator.writer_options(path.as_str(), options).await?;
-        let written = match writer.write(Buffer::from(bytes)).await {
+        self.operator.write_options(path.as_str(), Buffer::from(bytes), options).await.map(drop)
+    }
+
+    /// An object of many bytes goes up in parts and appears when all are there.
+    async fn write_in_parts(&self, path: &ObjectPath, body: &Sealed) -> Result<()> {
+        let options = WriteOptions { chunk: Some(PART_BYTES), concurrent: 2, ..WriteOptions::default() };
+        let begun = self.operator.writer_options(path.as_str(), options).await;
+        let mut writer = begun.map_err(|e| error::of(path, e))?;
+        let written = match writer.write(Buffer::from(body.bytes().clone())).await {
             Ok(()) => writer.close().await.map(drop),
             Err(error) => Err(error),
         };
-        if written.is_err() {
-            // Parts that stay behind when this fails too are cleaned up by the store's own rules, or by `prune`.
-            let _ = writer.abort().await;
+        let Err(error) = written else { return Ok(()) };
+        let error = match error.kind() {
+            // The upload is not there: because it was completed and the answer lost, or because the store forgot it.
+            opendal::ErrorKind::NotFound => {
+                Error::new(ErrorKind::Transient, path, "the upload vanished").because(error)
+            }
+            _ => error::of(path, error),
+        };
+        // When it was completed the object is there and this is not needed; parts that stay behind when it fails are removed
+        // by `clean_uploads`.
+        let _ = writer.abort().await;
+        let is_unclear = matches!(error.kind(), ErrorKind::Transient | ErrorKind::Throttled);
+        match self.operator.stat(path.as_str()).await {
+            Ok(there) if is_unclear && there.content_length() == body.len() as u64 => Ok(()),
+            _ => Err(error),
         }
-        written
     }
 }
 
@@ -72,12 +115,17 @@ impl Backend for CloudBackend {
     }
 
     fn put<'a>(&'a self, path: &'a ObjectPath, body: Sealed) -> Answer<'a, ()> {
-        Box::pin(async move { self.write(path, body, false).await.map_err(|e| error::of(path, e)) })
+        Box::pin(noting(async move {
+            match body.len() <= PART_BYTES {
+                true => self.write(path, &body, false).await.map_err(|e| error::of(path, e)),
+                false => self.write_in_parts(path, &body).await,
+            }
+        }))
     }
 
     fn put_new<'a>(&'a self, path: &'a ObjectPath, body: Sealed) -> Answer<'a, PutNew> {
-        Box::pin(async move {
-            match self.write(path, body, true).await {
+        Box::pin(noting(async move {
+            match self.write(path, &body, true).await {
                 Ok(()) => Ok(PutNew::Created),
                 Err(refused) if error::is_refusal(&refused) => Ok(PutNew::Exists),
                 Err(unsupported) if unsupported.kind() == opendal::ErrorKind::Unsupported => Err(Error::new(
@@ -87,15 +135,16 @@ impl Backend for CloudBackend {
                 )),
                 Err(other) => Err(error::of(path, other)),
             }
-        })
+        }))
     }
 
     fn replace<'a>(&'a self, path: &'a ObjectPath, body: Sealed) -> Answer<'a, ()> {
-        self.put(path, body)
+        // Never in parts: an object of the same length may be there already.
+        Box::pin(noting(async move { self.write(path, &body, false).await.map_err(|e| error::of(path, e)) }))
     }
 
     fn get<'a>(&'a self, path: &'a ObjectPath, range: Option<Range<u64>>) -> Answer<'a, Bytes> {
-        Box::pin(async move {
+        Box::pin(noting(async move {
             let wanted = range.as_ref().map(|range| range.end.saturating_sub(range.start));
             if wanted == Some(0) {
                 return Ok(Bytes::new());
@@ -109,37 +158,47 @@ impl Backend for CloudBackend {
                 }
                 _ => Ok(bytes),
             }
-        })
+        }))
     }
 
     fn list<'a>(&'a self, prefix: &'a str) -> Answer<'a, Vec<(ObjectPath, ObjectStat)>> {
-        Box::pin(async move { list::objects(&self.operator, prefix).await })
+        Box::pin(noting(async move { list::objects(&self.operator, prefix).await }))
     }
 
     fn stat<'a>(&'a self, path: &'a ObjectPath) -> Answer<'a, Option<ObjectStat>> {
-        Box::pin(async move {
+        Box::pin(noting(async move {
             match self.operator.stat(path.as_str()).await {
                 Ok(metadata) => Ok(Some(list::stat(&metadata))),
                 Err(missing) if missing.kind() == opendal::ErrorKind::NotFound => Ok(None),
                 Err(other) => Err(error::of(path, other)),
             }
-        })
+        }))
     }
 
     fn delete<'a>(&'a self, path: &'a ObjectPath) -> Answer<'a, ()> {
-        Box::pin(async move {
+        Box::pin(noting(async move {
             match self.operator.delete(path.as_str()).await {
                 Err(missing) if missing.kind() == opendal::ErrorKind::NotFound => Ok(()),
                 result => result.map_err(|e| error::of(path, e)),
             }
-        })
+        }))
     }
 
     fn traffic(&self) -> Traffic {
-        Traffic { http: self.counters.read(), ..Traffic::default() }
+        Traffic { http: self.counters.read(), retries: self.parts.read() }
+    }
+
+    #[cfg(feature = "s3")]
+    fn clean_uploads(&self, older_than: Duration) -> Answer<'_, u64> {
+        Box::pin(noting(async move {
+            match &self.uploads {
+                Some(uploads) => uploads.clean(older_than).await,
+                None => Ok(0),
+            }
+        }))
     }
 
     fn list_unknown(&self) -> Answer<'_, Vec<String>> {
-        Box::pin(async move { list::unknown(&self.operator).await })
+        Box::pin(noting(async move { list::unknown(&self.operator).await }))
     }
 }

@@ -19,8 +19,6 @@ use crate::error::{Error, ErrorKind, Result};
 const IDLE: Duration = Duration::from_secs(4);
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(30);
-/// How long a connection may be silent.
-const SILENCE: Duration = Duration::from_secs(60);
 /// How often a store may send a request on to another of its hosts.
 const REDIRECTS: usize = 10;
 
@@ -94,7 +92,6 @@ impl Transport {
         let mut builder = reqwest::Client::builder()
             .pool_idle_timeout(IDLE)
             .connect_timeout(CONNECT)
-            .read_timeout(SILENCE)
             .redirect(counters.redirects())
             .user_agent(concat!("packstone/", env!("CARGO_PKG_VERSION")));
         if let Some(path) = address.ca_file() {

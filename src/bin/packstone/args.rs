@@ -91,6 +91,21 @@ pub struct Global {
     /// The longest wait before a request is repeated
     #[arg(long, global = true, value_name = "PERIOD", default_value = "1m", value_parser = period::parse)]
     pub retry_max_wait: Duration,
+    /// The wait before a request is repeated for the first time; it doubles each time
+    #[arg(long, global = true, hide = true, value_name = "PERIOD", default_value = "1s", value_parser = period::parse)]
+    pub retry_first_wait: Duration,
+    /// When there is no space, wait and try again every so often instead of stopping
+    #[arg(long, global = true, value_name = "PERIOD", value_parser = period::parse)]
+    pub wait_on_full: Option<Duration>,
+    /// The most bytes a second that are written to the repository, e.g. 2MiB; a number alone is KiB
+    #[arg(long, global = true, value_name = "SIZE", value_parser = speed)]
+    pub limit_upload: Option<u64>,
+    /// The most bytes a second that are read from the repository
+    #[arg(long, global = true, value_name = "SIZE", value_parser = speed)]
+    pub limit_download: Option<u64>,
+    /// The most requests a second
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub limit_requests: Option<u64>,
     /// The most requests to an object store at once; how many there are follows from its answers
     #[arg(
         long,
@@ -127,6 +142,15 @@ fn memory_limit(text: &str) -> Result<u64, String> {
         bytes if bytes < MEMORY_MIN_BYTES => Err(format!("less than {}", size::show(MEMORY_MIN_BYTES))),
         bytes => Ok(bytes),
     }
+}
+
+/// As restic has it: a number alone is of KiB.
+fn speed(text: &str) -> Result<u64, String> {
+    let bytes = match text.trim().parse::<u64>() {
+        Ok(kibibytes) => kibibytes.checked_mul(1024).ok_or_else(|| format!("`{text}` is too large"))?,
+        Err(_) => size::parse(text.trim().trim_end_matches("/s"))?,
+    };
+    if bytes == 0 { Err("a limit of nothing".to_owned()) } else { Ok(bytes) }
 }
 
 fn frames_per_second(text: &str) -> Result<f64, String> {

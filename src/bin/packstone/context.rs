@@ -2,9 +2,9 @@
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use packstone::backend::{Backend, LocalBackend};
+use packstone::backend::{Backend, Limited, Limits, LocalBackend, Retries, WaitsWhenFull};
 #[cfg(feature = "cloud")]
 use packstone::backend::{CloudAddress, CloudBackend, RetryPolicy, Retrying};
 #[cfg(feature = "cloud")]
@@ -20,7 +20,7 @@ use crate::output::Output;
 use crate::place::{self, Place};
 use crate::progress::{Progress, Status};
 use crate::secrets::{self, Ask};
-use crate::signals;
+use crate::{signals, trouble};
 
 /// What every command works with.
 pub struct Context {
@@ -28,6 +28,8 @@ pub struct Context {
     pub output: Arc<Output>,
     pub bill: Arc<Bill>,
     runtime: Runtime,
+    /// Every repository that was connected to.
+    connected: Mutex<Vec<Arc<dyn Backend>>>,
 }
 
 impl Context {
@@ -39,7 +41,7 @@ impl Context {
         let runtime = Runtime::new().map_err(|e| Error::io("runtime", e))?;
         let bill = Arc::new(Bill::new(&global)?);
         signals::watch(&runtime, output.clone(), bill.clone())?;
-        Ok(Self { global, output, bill, runtime })
+        Ok(Self { global, output, bill, runtime, connected: Mutex::default() })
     }
 
     /// Runs one of the library's asynchronous functions to its end.
@@ -83,23 +85,53 @@ impl Context {
 
     fn connect(&self, place: Place) -> Result<Arc<dyn Backend>> {
         match place {
-            Place::Local(path) => self.bill.local(Arc::new(self.wait(LocalBackend::open(path))?)),
+            Place::Local(path) => {
+                let backend = self.bill.local(Arc::new(self.wait(LocalBackend::open(path))?))?;
+                Ok(self.restrained(backend))
+            }
             #[cfg(feature = "cloud")]
             Place::Cloud(address) => self.cloud(&address),
         }
+    }
+
+    /// Keeps to what the user allows, waits for space, and remembers the backend for the end of the run.
+    fn restrained(&self, mut backend: Arc<dyn Backend>) -> Arc<dyn Backend> {
+        if let Some(period) = self.global.wait_on_full {
+            let output = Arc::clone(&self.output);
+            let notice = move |error: &Error| output.note(&format!("{error}; trying again in {} s", period.as_secs()));
+            backend = Arc::new(WaitsWhenFull::new(backend, period, notice));
+        }
+        let limits = Limits {
+            upload_bytes: self.global.limit_upload,
+            download_bytes: self.global.limit_download,
+            requests: self.global.limit_requests,
+        };
+        if [limits.upload_bytes, limits.download_bytes, limits.requests].iter().any(Option::is_some) {
+            backend = Arc::new(Limited::new(backend, limits));
+        }
+        self.connected.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&backend));
+        backend
+    }
+
+    /// Says what the run met on its way to the repositories, if anything.
+    pub fn report_trouble(&self) {
+        let connected = self.connected.lock().unwrap_or_else(PoisonError::into_inner);
+        let met = connected.iter().fold(Retries::default(), |sum, backend| sum + backend.traffic().retries);
+        trouble::report(&self.output, &met);
     }
 
     #[cfg(feature = "cloud")]
     fn cloud(&self, address: &CloudAddress) -> Result<Arc<dyn Backend>> {
         let policy = RetryPolicy {
             retries: self.global.retries,
+            first_wait: self.global.retry_first_wait,
             max_wait: self.global.retry_max_wait,
             connections: self.global.connections,
             ..RetryPolicy::default()
         };
         // Below the repetitions, which cost again.
-        let billed = self.bill.cloud(address, Arc::new(CloudBackend::open(address)?))?;
-        Ok(Arc::new(Retrying::new(billed, policy)))
+        let billed = self.bill.cloud(address, Arc::new(CloudBackend::with_policy(address, &policy)?))?;
+        Ok(self.restrained(Arc::new(Retrying::new(billed, policy))))
     }
 
     /// Creates the repository.
@@ -116,6 +148,7 @@ impl Context {
                 }
                 let secret = secrets::read(&self.global, Ask::Twice)?;
                 let backend = self.bill.local(Arc::new(self.wait(LocalBackend::create(path.clone()))?))?;
+                let backend = self.restrained(backend);
                 return self.create_on(backend, secret, options);
             }
             #[cfg(feature = "cloud")]

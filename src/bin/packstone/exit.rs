@@ -185,6 +185,9 @@ fn hint(kind: ErrorKind) -> Option<&'static str> {
              what was asked"
         }
         ErrorKind::Foreign => "use the program and version that made it, or another path for a new repository",
+        ErrorKind::Denied => {
+            "check the store's credentials and what they may do: the cloud's own variables (such as AWS_ACCESS_KEY_ID), or -o"
+        }
         ErrorKind::Busy | ErrorKind::Transient | ErrorKind::Throttled | ErrorKind::Interrupted => {
             "run the same command again: it continues with what is stored already"
         }

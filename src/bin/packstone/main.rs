@@ -20,6 +20,7 @@ mod signals;
 mod size;
 mod snapshot_path;
 mod time;
+mod trouble;
 
 use std::process::ExitCode;
 
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
     let result = start_log().and_then(|()| Context::new(cli.global, output.clone())).and_then(|context| {
         let result = commands::run(&context, cli.command);
         context.bill.print(&output);
+        context.report_trouble();
         result
     });
     let code = match result {

@@ -125,6 +125,15 @@ impl Output {
         }
     }
 
+    /// What was met on the way: a line for people, or a message for programs.
+    pub fn trouble(&self, text: &str, message: &Value) {
+        if self.json {
+            Self::standard_error(&message.to_string());
+        } else if !self.quiet {
+            Self::standard_error(&format!("note: {text}"));
+        }
+    }
+
     /// Something that the run survives but that its exit code shows.
     pub fn problem(&self, object: &str, message: &str) {
         if self.json {

@@ -82,7 +82,8 @@ impl Check<'_> {
             return Ok(Some(Verdict { id, problem, frames: Vec::new(), bytes_read: 0 }));
         }
         // What is wrong with a pack harms those blobs that it does not give any more: all of it is read to know which.
-        let verdict = match repository.store().get(&ObjectPath::pack(id), None) {
+        let is_whole = |bytes: &[u8]| format::verify_pack(repository.keys(), id, bytes).is_ok();
+        let verdict = match repository.store().get_checked(&ObjectPath::pack(id), None, is_whole) {
             Ok(bytes) => {
                 let whole = format::verify_pack(repository.keys(), id, &bytes).err();
                 let frames = pack_content::bad_frames(&self.reader, &pack, &bytes)?;

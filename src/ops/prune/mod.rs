@@ -75,6 +75,8 @@ pub struct PruneReport {
     pub fenced_sessions: Vec<SnapshotId>,
     /// Index objects before and after.
     pub index_objects: (u64, u64),
+    /// Uploads removed that were begun more than a day before and never ended.
+    pub uploads_removed: u64,
     /// Tombstones removed.
     pub tombstones_removed: u64,
 }

@@ -1,6 +1,7 @@
 //! The phases of a prune, in the order that keeps data safe.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use super::finish::{Rescan, close_sessions, finish};
 use super::plan::{Plan, plan};
@@ -14,14 +15,27 @@ use crate::repository::{Repacker, Repository, machine, random};
 
 /// How often a pruner starts over because another one was faster.
 const ATTEMPTS: usize = 5;
+/// No upload of a pack takes as long.
+const UPLOADS_ABANDONED: Duration = Duration::from_secs(24 * 3600);
 
 pub(super) fn run(repository: &Repository, options: &PruneOptions, observer: &dyn Observer) -> Result<PruneReport> {
     for _ in 0..ATTEMPTS {
-        if let Some(report) = attempt(repository, options, observer)? {
+        if let Some(mut report) = attempt(repository, options, observer)? {
+            if !options.dry_run {
+                report.uploads_removed = clean_uploads(repository);
+            }
             return Ok(report);
         }
     }
     Err(Error::new(ErrorKind::Busy, "gc", "other pruners were faster each time"))
+}
+
+/// A store that does not let its uploads be seen is no reason to fail.
+fn clean_uploads(repository: &Repository) -> u64 {
+    repository.store().clean_uploads(UPLOADS_ABANDONED).unwrap_or_else(|error| {
+        tracing::warn!(%error, "unfinished uploads stay");
+        0
+    })
 }
 
 /// `None` when another pruner published a gc record in between.

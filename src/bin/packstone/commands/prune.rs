@@ -94,6 +94,7 @@ fn print(context: &Context, report: &PruneReport, dry_run: bool) -> Result<()> {
         "index_objects_before": report.index_objects.0,
         "index_objects_after": report.index_objects.1,
         "tombstones_removed": report.tombstones_removed,
+        "uploads_removed": report.uploads_removed,
     }))?;
     output.info(format!(
         "the repository has {} of {}, {} of it unused",
@@ -121,6 +122,9 @@ fn print(context: &Context, report: &PruneReport, dry_run: bool) -> Result<()> {
     }
     if report.bytes_copied > 0 {
         output.info(format!("live bytes copied to new packs: {}", size::show(report.bytes_copied)))?;
+    }
+    if report.uploads_removed > 0 {
+        output.info(format!("unfinished uploads removed: {}", grouped(report.uploads_removed)))?;
     }
     if report.blobs_rescued > 0 {
         output.info(format!("blobs rescued for new snapshots: {}", grouped(report.blobs_rescued)))?;

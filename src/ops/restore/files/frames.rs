@@ -342,7 +342,16 @@ impl Work<'_, '_> {
                 read.end = next.end;
                 count += 1;
             }
-            let bytes = self.run.reader.repository().store().get(&path, Some(read.clone()));
+            let repository = self.run.reader.repository();
+            let are_whole = |bytes: &[u8]| {
+                rest[..count].iter().all(|number| {
+                    let entry = &pack.directory.frames[number.1 as usize];
+                    let from = entry.offset.saturating_sub(read.start) as usize;
+                    let frame = bytes.get(from..from.saturating_add(entry.sealed_len as usize));
+                    frame.is_some_and(|frame| format::authenticate_frame(repository.keys(), entry, frame).is_ok())
+                })
+            };
+            let bytes = repository.store().get_checked(&path, Some(read.clone()), are_whole);
             for number in &rest[..count] {
                 let frame = match (&bytes, range(number)) {
                     (Ok(bytes), Some(frame)) => {

@@ -3,8 +3,9 @@
 //! Control (plain GET, curl-able):
 //!   /set?latency_ms=20&jitter_ms=5&bw=1048576      whole-proxy latency per request (HTTP) or per read (TCP); bytes/s each way
 //!   /rule?fault=F[&method=PUT][&path=substr][&prob=0.1][&every=7][&count=1][&after=65536][&ms=1000]
-//!       F: e503 e500 e429 (answered by the proxy, body read and dropped), lost_ack (request delivered, response swallowed, RST),
+//!       F: e503 e500 e429 (answered by the proxy, body read and dropped; with `after`, a Retry-After of so many seconds), lost_ack (request delivered, response swallowed, RST),
 //!          rst (RST at once), rst_body (RST after `after` request-body bytes), cut_resp (RST after `after` response-body bytes),
+//!          dup (deliver it twice, answer with the second answer; for bodies and answers that say their length),
 //!          short_resp (FIN instead of RST there), stall (deliver, then answer after `ms`), corrupt_resp (flip a bit at `after` in the body)
 //!   /reset (drop all rules and settings)   /stats
 use std::collections::HashMap;
@@ -266,7 +267,8 @@ async fn http(st: Sh, c: TcpStream, target: String) -> Res<()> {
                     "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>{name}</Code><Message>{b}</Message></Error>"
                 );
                 let b = if method == "HEAD" { String::new() } else { b };
-                c.get_mut().write_all(format!("HTTP/1.1 {code} Injected\r\ncontent-type: application/xml\r\ncontent-length: {}\r\n\r\n{b}", b.len()).as_bytes()).await?;
+                let after = if after > 0 { format!("retry-after: {after}\r\n") } else { String::new() };
+                c.get_mut().write_all(format!("HTTP/1.1 {code} Injected\r\ncontent-type: application/xml\r\n{after}content-length: {}\r\n\r\n{b}", b.len()).as_bytes()).await?;
                 continue;
             }
         }
@@ -287,6 +289,35 @@ async fn http(st: Sh, c: TcpStream, target: String) -> Res<()> {
         } else {
             h.raw.clone()
         };
+        if f == "dup" {
+            // the request arrives twice, one after the other; the client sees the second answer
+            let mut sent = vec![];
+            if let Body::Len(n) = h.body() {
+                sent.resize(n as usize, 0);
+                c.read_exact(&mut sent).await?;
+            }
+            let mut last = (vec![], vec![]);
+            for _ in 0..2 {
+                u.get_mut().write_all(&raw).await?;
+                u.get_mut().write_all(&sent).await?;
+                st.lock().unwrap().up += sent.len() as u64;
+                let mut r = Head::read(&mut u).await?.ok_or(std::io::ErrorKind::UnexpectedEof)?;
+                while r.lines[0].contains(" 100 ") {
+                    r = Head::read(&mut u).await?.ok_or(std::io::ErrorKind::UnexpectedEof)?;
+                }
+                let code = r.lines[0].split(' ').nth(1).unwrap_or("").to_string();
+                let mut answer = vec![];
+                if let (Body::Len(n), false) = (r.body(), method == "HEAD" || code == "204" || code == "304") {
+                    answer.resize(n as usize, 0);
+                    u.read_exact(&mut answer).await?;
+                }
+                last = (r.raw, answer);
+            }
+            st.lock().unwrap().down += last.1.len() as u64;
+            c.get_mut().write_all(&last.0).await?;
+            c.get_mut().write_all(&last.1).await?;
+            continue;
+        }
         u.get_mut().write_all(&raw).await?;
         if let End::Cut =
             body(&st, &mut c, Some(u.get_mut()), h.body(), (f == "rst_body").then_some(after), None, true).await?
