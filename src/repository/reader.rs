@@ -31,6 +31,8 @@ pub struct Reader {
 /// What the prefetching threads share with the readers.
 struct Blobs {
     repository: Repository,
+    /// Whether frames of nodes may come from the local cache.
+    uses_cache: bool,
     frames: Cache<(PackId, u64), Bytes>,
     nodes: Cache<BlobId, Arc<Node>>,
 }
@@ -38,8 +40,18 @@ struct Blobs {
 impl Repository {
     /// A reader of what the index knows; load that first.
     pub fn reader(&self) -> Reader {
+        self.new_reader(true)
+    }
+
+    /// A reader that takes nothing from the local cache: for who wants to know what the backend holds.
+    pub fn reader_of_backend(&self) -> Reader {
+        self.new_reader(false)
+    }
+
+    fn new_reader(&self, uses_cache: bool) -> Reader {
         let blobs = Arc::new(Blobs {
             repository: self.clone(),
+            uses_cache,
             frames: Cache::new(FRAME_CACHE_BYTES),
             nodes: Cache::new(NODE_CACHE_BYTES),
         });
@@ -134,9 +146,17 @@ impl Blobs {
             };
             let path = ObjectPath::pack(location.pack());
             let range = entry.offset..entry.offset + u64::from(entry.sealed_len);
-            let sealed = self.repository.store().get(&path, Some(range)).map_err(|e| missing_is_damage(e, &path))?;
+            let cached = self.uses_cache.then(|| self.repository.cached_frame(location)).flatten();
+            let is_cached = cached.is_some();
+            let sealed = match cached {
+                Some(sealed) => sealed,
+                None => self.repository.store().get(&path, Some(range)).map_err(|e| missing_is_damage(e, &path))?,
+            };
             let raw = format::open_frame(self.repository.keys(), entry, &sealed, base.as_deref())
                 .map_err(|e| damaged(location, e))?;
+            if !is_cached {
+                self.repository.cache_read_frame(location, &sealed);
+            }
             let bytes = raw.len();
             Ok((Bytes::from(raw), bytes))
         })?;
