@@ -28,6 +28,7 @@ pub struct Keys {
     chunk_id: Key,
     node_id: Key,
     config: Key,
+    local_cache: Key,
     tree_split: Zeroizing<[u8; 16]>,
     tree_long_key: Key,
     gear: Box<Zeroizing<[u64; 256]>>,
@@ -55,6 +56,7 @@ impl Keys {
             chunk_id: key("packstone 2026-11 v1 chunk id"),
             node_id: key("packstone 2026-11 v1 node id"),
             config: key("packstone 2026-11 v1 config"),
+            local_cache: key("packstone 2026-11 v1 local cache"),
             tree_split: Zeroizing::new(*long_split.first_chunk().expect("a key has 32 bytes")),
             tree_long_key: key("packstone 2026-11 v1 tree long key"),
             gear: Box::new(gear(repository, first)),
@@ -99,6 +101,11 @@ impl Keys {
     /// The keyed hash that authenticates the repository's configuration.
     pub fn config_mac(&self, bytes: &[u8]) -> blake3::Hash {
         blake3::keyed_hash(&self.config, bytes)
+    }
+
+    /// Key of the hashes that tell damage in files of the local cache; nothing in a repository depends on it.
+    pub fn local_cache_key(&self) -> [u8; 32] {
+        *self.local_cache
     }
 
     /// The epoch that [`Keys::seal`] uses.

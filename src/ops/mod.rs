@@ -72,7 +72,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
 /// A live snapshot, with the index loaded afterwards, so that everything in the snapshot is found.
 fn open_snapshot(repository: &Repository, id: SnapshotId) -> Result<Snapshot> {
     let object = || format!("snapshot {}", id.short());
-    let snapshot = match repository.outcome(id)? {
+    let snapshot = match repository.find_outcome(id)? {
         Some(Outcome::Committed(snapshot)) => snapshot,
         Some(Outcome::Forgotten { .. }) => return Err(Error::new(ErrorKind::NotFound, object(), "was forgotten")),
         _ => return Err(Error::new(ErrorKind::NotFound, object(), "no such snapshot")),

@@ -63,7 +63,7 @@ fn verify_snapshot(repository: &Repository, snapshot: &Snapshot, observer: &dyn 
     let total = snapshot.roots.iter().map(|root| root.records).sum();
     observer.event(Event::Stage { name: "verifying", total: Some(total) });
     let proof = Proof {
-        reader: repository.reader(),
+        reader: repository.reader_of_backend(),
         seen: Mutex::new(Seen::default()),
         report: Mutex::new(VerifyReport::default()),
         observer,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::keys::Secret;
+use super::look::LastLook;
 use super::machine::{Machine, now_ms, user_name};
 use super::open::{OpenOptions, assemble};
 use super::random::random;
@@ -71,7 +72,8 @@ fn create(store: Store, secret: &Secret, options: &CreateOptions) -> Result<Repo
             "another program is creating a repository here",
         ));
     }
-    assemble(store, config, keyring, slot, &OpenOptions { cache: options.cache.clone(), ..OpenOptions::default() })
+    let options = OpenOptions { cache: options.cache.clone(), ..OpenOptions::default() };
+    assemble(store, config, keyring, slot, &options, LastLook::default())
 }
 
 /// Runs `work` where it may block.

@@ -1,9 +1,11 @@
 //! The records of condemned packs.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
-use super::Repository;
+use bytes::Bytes;
+
 use super::random::random;
+use super::{Repository, look};
 use crate::backend::PutNew;
 use crate::error::{Error, Result};
 use crate::format::{GcRecord, ObjectPath};
@@ -23,18 +25,31 @@ pub struct GcRecords {
 impl Repository {
     /// Lists and reads every gc record.
     pub fn gc_records(&self) -> Result<GcRecords> {
+        let (found, no_longer_listed) = match self.looked_ahead(|look| look.gc.take()) {
+            Some(found) => found?,
+            None => {
+                let listed = look::listed_gc(&self.store().list("gc/")?);
+                let (found, _) = self.store().block_on(look::read_gc(self.store(), listed, &self.last_look()));
+                (found, Vec::new())
+            }
+        };
         let mut all = GcRecords::default();
-        for (path, _) in self.store().list("gc/")? {
-            let Ok(n) = path.name().parse() else { continue };
+        let mut seen = BTreeMap::new();
+        for (n, found) in found {
             // One that was removed since the listing named only packs that are gone.
-            let open =
-                |bytes: bytes::Bytes| GcRecord::open(self.keys(), n, &bytes).map_err(|e| Error::damaged(&path, e));
-            let Some(record) = self.store().find_and_open(&path, open)? else { continue };
+            let Some(bytes) = found? else { continue };
+            let open = |bytes: Bytes| self.open_gc_record(n, &bytes).map(|record| (bytes, record));
+            let (bytes, record) = self.store().open_or_read_again(&ObjectPath::gc(n), bytes, open)?;
+            seen.insert(n, bytes);
             all.newest = all.newest.max(record.n);
             all.condemned.extend(&record.condemned);
             all.records.push(record);
         }
         all.records.sort_by_key(|record| record.n);
+        for (n, bytes) in no_longer_listed {
+            all.condemned.extend(&self.open_gc_record(n, &bytes)?.condemned);
+        }
+        self.remember(|last| last.gc = Some(seen));
         Ok(all)
     }
 
@@ -49,5 +64,9 @@ impl Repository {
         let path = ObjectPath::gc(record.n);
         let body = record.seal(self.keys(), &random());
         Ok(self.store().put_new(&path, body)? == PutNew::Created)
+    }
+
+    fn open_gc_record(&self, n: u64, bytes: &[u8]) -> Result<GcRecord> {
+        GcRecord::open(self.keys(), n, bytes).map_err(|e| Error::damaged(ObjectPath::gc(n), e))
     }
 }

@@ -1,9 +1,12 @@
 //! Index objects from the backend or the local cache into memory.
 
 use std::collections::HashSet;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
+
+use bytes::Bytes;
 
 use super::random::random;
+use super::store::Listing;
 use super::{GcRecords, Repository};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{IndexContent, ObjectPath};
@@ -11,6 +14,8 @@ use crate::id::IndexId;
 
 /// How often a listing is repeated when an object of it is gone on reading.
 const LISTINGS: usize = 5;
+/// Index objects that are on their way or in memory at once; they may be long.
+const READ_AT_ONCE: usize = 16;
 
 impl Repository {
     /// Brings the index in memory in line with the backend: new objects are read (from the local cache where it has
@@ -38,8 +43,7 @@ impl Repository {
 
     /// Every index object with its path.
     pub fn list_index(&self) -> Result<Vec<(ObjectPath, IndexId)>> {
-        let listed = self.store().list("index/")?;
-        Ok(listed.into_iter().filter_map(|(path, _)| path.name().parse().ok().map(|id| (path, id))).collect())
+        Ok(index_objects(self.store().list("index/")?))
     }
 
     /// Content of an index object.
@@ -51,25 +55,48 @@ impl Repository {
 
     /// False when an object vanished between listing and reading.
     fn try_load_index(&self) -> Result<bool> {
-        let listed = self.list_index()?;
+        let listed = match self.looked_ahead(|look| look.index.take()) {
+            Some(listing) => index_objects(listing?),
+            None => self.list_index()?,
+        };
         let present: HashSet<IndexId> = listed.iter().map(|(_, id)| *id).collect();
         let mut index = self.index().write().unwrap_or_else(PoisonError::into_inner);
+        let is_first = index.known_objects().is_empty();
         let gone: Vec<IndexId> = index.known_objects().iter().filter(|id| !present.contains(id)).copied().collect();
+        let mut missing = Vec::new();
         for (path, id) in listed {
-            if index.load_cached(id)? {
-                continue;
+            if !index.load_cached(id)? {
+                missing.push((path, id));
             }
-            match self.read_index(&path, id) {
-                Ok(content) => index.add_object(id, &content.packs)?,
-                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
-                Err(error) => return Err(error),
-            }
+        }
+        let paths = missing.iter().map(|(path, _)| path.clone()).collect();
+        let keys = Arc::clone(self.keys());
+        let open = move |n: usize, answer: Result<Bytes>| {
+            let (path, id) = &missing[n];
+            let content = IndexContent::open(&keys, *id, &answer?).map_err(|e| Error::damaged(path, e))?;
+            Ok((*id, content))
+        };
+        let read = self.store().read_each(paths, READ_AT_ONCE, open, |opened: Result<(IndexId, IndexContent)>| {
+            let (id, content) = opened?;
+            index.add_object(id, &content.packs)
+        });
+        match read {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error),
         }
         for id in gone {
             index.remove_object(&id)?;
         }
+        if is_first {
+            index.clean_cache()?;
+        }
         Ok(true)
     }
+}
+
+fn index_objects(listing: Listing) -> Vec<(ObjectPath, IndexId)> {
+    listing.into_iter().filter_map(|(path, _)| path.name().parse().ok().map(|id| (path, id))).collect()
 }
 
 /// Fresh objects are on level 0, merged ones on level 1.

@@ -5,13 +5,19 @@
 //! `create` and `open` block on the backend: call them where blocking is allowed, e.g. in
 //! [`tokio::task::spawn_blocking`]; the functions in [`crate::ops`] do so.
 
+mod around;
 mod cache;
+mod cache_file;
+mod caches;
 mod create;
 mod framer;
 mod gc;
 mod keys;
+mod known_place;
 mod local_cache;
+mod look;
 pub mod machine;
+mod object_cache;
 mod open;
 mod packer;
 mod random;
@@ -25,10 +31,11 @@ mod writer;
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 
+pub use caches::{CacheInfo, caches, remove_cache};
 pub use create::CreateOptions;
 pub use gc::GcRecords;
 pub use keys::{KeySlotInfo, Secret};
-pub use open::OpenOptions;
+pub use open::{Intent, OpenOptions};
 pub use random::random;
 pub use reader::Reader;
 pub use repack::Repacker;
@@ -36,6 +43,8 @@ pub use session::{OpenSession, Session};
 pub use snapshots::{Listed, SnapshotList};
 pub use store::Store;
 pub use writer::{Commit, Delta, Writer, WriterOptions, WriterStatistics};
+
+use around::Around;
 
 use crate::crypto::{Keyring, Keys};
 use crate::format::Config;
@@ -58,6 +67,7 @@ struct Inner {
     /// Folder of this repository in the local cache.
     cache: Option<PathBuf>,
     index: RwLock<Index>,
+    around: Around,
 }
 
 impl Repository {

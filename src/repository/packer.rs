@@ -104,7 +104,7 @@ impl Packer {
         open.pack.add(frame).map_err(|e| Error::new(ErrorKind::Failed, "pack", e))?;
         if open.pack.len() >= open.limit {
             let full = std::mem::replace(open, OpenPack::new(kind, self.class)).pack;
-            self.upload(full)?;
+            self.upload(kind, full)?;
             if self.unindexed_bytes >= INDEX_EVERY_BYTES || self.indexed_at.elapsed() >= INDEX_EVERY {
                 self.write_index()?;
             }
@@ -117,11 +117,11 @@ impl Packer {
         let [first, second] = &mut self.data;
         let open = [first, second, &mut self.nodes].map(|open| {
             let kind = open.kind;
-            std::mem::replace(open, OpenPack::new(kind, self.class)).pack
+            (kind, std::mem::replace(open, OpenPack::new(kind, self.class)).pack)
         });
-        for pack in open {
+        for (kind, pack) in open {
             if !pack.is_empty() {
-                self.upload(pack)?;
+                self.upload(kind, pack)?;
             }
         }
         while !self.uploads.is_empty() {
@@ -130,12 +130,17 @@ impl Packer {
         self.write_index()
     }
 
-    fn upload(&mut self, pack: PackBuilder) -> Result<()> {
+    fn upload(&mut self, kind: BlobKind, pack: PackBuilder) -> Result<()> {
         let uploads = if self.repository.store().is_local() { UPLOADS_LOCAL } else { UPLOADS };
         while self.uploads.len() >= uploads {
             self.wait_for_oldest()?;
         }
         let FinishedPack { id, body, directory, size_bytes } = pack.finish(self.repository.keys(), &random());
+        if kind == BlobKind::Node {
+            for frame in &directory.frames {
+                self.repository.cache_frame(id, frame, body.bytes());
+            }
+        }
         let request = self.repository.store().start_put(ObjectPath::pack(id), body);
         self.uploads.push_back(Upload { pack: IndexedPack { id, size_bytes, directory }, request });
         Ok(())

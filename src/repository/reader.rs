@@ -31,6 +31,8 @@ pub struct Reader {
 /// What the prefetching threads share with the readers.
 struct Blobs {
     repository: Repository,
+    /// Whether frames of nodes may come from the local cache.
+    uses_cache: bool,
     frames: Cache<(PackId, u64), Bytes>,
     nodes: Cache<BlobId, Arc<Node>>,
 }
@@ -38,8 +40,18 @@ struct Blobs {
 impl Repository {
     /// A reader of what the index knows; load that first.
     pub fn reader(&self) -> Reader {
+        self.new_reader(true)
+    }
+
+    /// A reader that takes nothing from the local cache: for who wants to know what the backend holds.
+    pub fn reader_of_backend(&self) -> Reader {
+        self.new_reader(false)
+    }
+
+    fn new_reader(&self, uses_cache: bool) -> Reader {
         let blobs = Arc::new(Blobs {
             repository: self.clone(),
+            uses_cache,
             frames: Cache::new(FRAME_CACHE_BYTES),
             nodes: Cache::new(NODE_CACHE_BYTES),
         });
@@ -134,12 +146,21 @@ impl Blobs {
             };
             let path = ObjectPath::pack(location.pack());
             let range = entry.offset..entry.offset + u64::from(entry.sealed_len);
+            let cached = self.uses_cache.then(|| self.repository.cached_frame(location)).flatten();
+            let is_cached = cached.is_some();
             let open = |sealed: Bytes| {
-                format::open_frame(self.repository.keys(), entry, &sealed, base.as_deref())
-                    .map_err(|e| damaged(location, e))
+                let raw = format::open_frame(self.repository.keys(), entry, &sealed, base.as_deref())
+                    .map_err(|e| damaged(location, e))?;
+                Ok((sealed, raw))
             };
-            let raw = self.repository.store().get_and_open(&path, Some(range), open);
-            let raw = raw.map_err(|e| missing_is_damage(e, &path))?;
+            let read = match cached {
+                Some(sealed) => open(sealed),
+                None => self.repository.store().get_and_open(&path, Some(range), open),
+            };
+            let (sealed, raw) = read.map_err(|e| missing_is_damage(e, &path))?;
+            if !is_cached {
+                self.repository.cache_read_frame(location, &sealed);
+            }
             let bytes = raw.len();
             Ok((Bytes::from(raw), bytes))
         })?;

@@ -10,6 +10,7 @@ use super::machine::{Machine, now_ms, program};
 use super::random::random;
 use super::{Repository, Store};
 use crate::backend::PutNew;
+use crate::crypto::Keys;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{Heartbeat, ObjectPath, SessionRecord};
 use crate::id::SnapshotId;
@@ -23,6 +24,12 @@ pub struct Session {
     beats: Arc<AtomicU32>,
     heart: JoinHandle<()>,
     store: Store,
+}
+
+/// A session whose registration is on its way.
+pub(super) struct Registering {
+    id: SnapshotId,
+    request: JoinHandle<Result<PutNew>>,
 }
 
 /// A session that somebody registered and that has no outcome yet.
@@ -56,10 +63,20 @@ impl Session {
     /// Removes the session's objects, after its outcome is decided.
     pub fn close(self) -> Result<()> {
         self.heart.abort();
-        for n in (0..=self.beats.load(Ordering::SeqCst)).rev() {
-            self.store.delete(&ObjectPath::session(self.id, n))?;
+        self.store.delete_all(self.objects())
+    }
+
+    /// The same without waiting for it: if it comes to nothing, a pruner will see to it.
+    pub(super) fn close_unseen(self) {
+        self.heart.abort();
+        for path in self.objects() {
+            let store = self.store.clone();
+            self.store.runtime().spawn_blocking(move || store.delete(&path));
         }
-        Ok(())
+    }
+
+    fn objects(&self) -> Vec<ObjectPath> {
+        (0..=self.beats.load(Ordering::SeqCst)).map(|n| ObjectPath::session(self.id, n)).collect()
     }
 }
 
@@ -70,8 +87,17 @@ impl Drop for Session {
 }
 
 impl Repository {
-    /// Registers a new session: the first step of everything that writes.
+    /// Registers a new session: the first step of everything that writes. What was seen before it does not count.
     pub fn register_session(&self) -> Result<Session> {
+        self.forget_look();
+        match self.take_registered() {
+            Some(session) => Ok(session),
+            None => self.wait_registered(self.start_registering()),
+        }
+    }
+
+    /// Sends the registration and returns at once.
+    pub(super) fn start_registering(&self) -> Registering {
         let id = SnapshotId::new(random());
         let machine = Machine::this();
         let record = SessionRecord {
@@ -83,20 +109,31 @@ impl Repository {
             program: program(),
             nonce: random(),
         };
-        let path = ObjectPath::session(id, 0);
         let body = record.seal(self.keys(), &random());
-        if self.store().put_new(&path, body)? == PutNew::Exists {
+        let store = self.store().clone();
+        let request = self.store().runtime().spawn_blocking(move || store.put_new(&ObjectPath::session(id, 0), body));
+        Registering { id, request }
+    }
+
+    /// Waits until the store has it; from then on the session lives.
+    pub(super) fn wait_registered(&self, registering: Registering) -> Result<Session> {
+        let Registering { id, request } = registering;
+        if self.store().wait(request)? == PutNew::Exists {
+            let path = ObjectPath::session(id, 0);
             return Err(Error::new(ErrorKind::Failed, path, "a session of this random id exists already"));
         }
         let beats = Arc::new(AtomicU32::new(0));
-        let heart = self.start_heart(id, Arc::clone(&beats));
+        let heart = start_heart(self.store().clone(), Arc::clone(self.keys()), id, Arc::clone(&beats));
         Ok(Session { id, beats, heart, store: self.store().clone() })
     }
 
     /// Sessions without an outcome that are registered now.
     pub fn open_sessions(&self) -> Result<Vec<OpenSession>> {
         let mut sessions: Vec<OpenSession> = Vec::new();
-        for (path, stat) in self.store().list("sessions/")? {
+        let listed = self.store().list("sessions/")?;
+        let paths = listed.iter().map(|(path, _)| path.clone()).collect();
+        let bodies = self.store().block_on(self.store().find_all(paths));
+        for ((path, stat), body) in listed.into_iter().zip(bodies) {
             let Some(id) = path.as_str().split('/').nth(1).and_then(|id| id.parse().ok()) else { continue };
             let known = sessions.iter().position(|s| s.id == id);
             let i = known.unwrap_or_else(|| {
@@ -111,7 +148,7 @@ impl Repository {
             });
             let session = &mut sessions[i];
             session.last_alive_ms = session.last_alive_ms.max(stat.modified_ms);
-            let Some(bytes) = self.store().find(&path)? else { continue };
+            let Some(bytes) = body? else { continue };
             let n = path.name().parse().unwrap_or(0);
             if n == 0 {
                 session.record = SessionRecord::open(self.keys(), id, &bytes).ok();
@@ -122,23 +159,23 @@ impl Repository {
         }
         Ok(sessions)
     }
+}
 
-    fn start_heart(&self, id: SnapshotId, beats: Arc<AtomicU32>) -> JoinHandle<()> {
-        let repository = self.clone();
-        self.store().runtime().spawn(async move {
-            loop {
-                tokio::time::sleep(HEARTBEAT).await;
-                let n = beats.load(Ordering::SeqCst) + 1;
-                let path = ObjectPath::session(id, n);
-                // Nothing is acknowledged, so pruners wait for the commit or for the idle limit.
-                let beat = Heartbeat { n, time_ms: now_ms(), acknowledged_gc: 0 };
-                let body = beat.seal(repository.keys(), id, &random());
-                let blocking = repository.clone();
-                let put = tokio::task::spawn_blocking(move || blocking.store().put_new(&path, body));
-                if matches!(put.await, Ok(Ok(_))) {
-                    beats.store(n, Ordering::SeqCst);
-                }
+fn start_heart(store: Store, keys: Arc<Keys>, id: SnapshotId, beats: Arc<AtomicU32>) -> JoinHandle<()> {
+    let runtime = store.runtime().clone();
+    runtime.spawn(async move {
+        loop {
+            tokio::time::sleep(HEARTBEAT).await;
+            let n = beats.load(Ordering::SeqCst) + 1;
+            let path = ObjectPath::session(id, n);
+            // Nothing is acknowledged, so pruners wait for the commit or for the idle limit.
+            let beat = Heartbeat { n, time_ms: now_ms(), acknowledged_gc: 0 };
+            let body = beat.seal(&keys, id, &random());
+            let store = store.clone();
+            let put = tokio::task::spawn_blocking(move || store.put_new(&path, body));
+            if matches!(put.await, Ok(Ok(_))) {
+                beats.store(n, Ordering::SeqCst);
             }
-        })
-    }
+        }
+    })
 }

@@ -1,11 +1,15 @@
 //! What stands under `snapshots/`: live ones, fences and tombstones.
 
-use super::Repository;
+use std::collections::HashMap;
+
+use bytes::Bytes;
+
 use super::machine::now_ms;
 use super::random::random;
+use super::{Repository, look};
 use crate::backend::PutNew;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::{ObjectPath, Outcome, Snapshot};
+use crate::format::{ObjectPath, Outcome, Sealed, Snapshot};
 use crate::id::SnapshotId;
 
 /// One object under `snapshots/`.
@@ -15,6 +19,8 @@ pub struct Listed {
     pub id: SnapshotId,
     /// Length of the object.
     pub size_bytes: u64,
+    /// BLAKE3 of the object; `None` when it could not be read.
+    pub hash: Option<[u8; 32]>,
     /// What it says, or why it does not open.
     pub outcome: Result<Outcome>,
 }
@@ -62,17 +68,49 @@ impl SnapshotList {
 impl Repository {
     /// Lists and reads everything under `snapshots/`. An object that does not open is part of the list.
     pub fn snapshots(&self) -> Result<SnapshotList> {
+        let found = match self.looked_ahead(|look| look.snapshots.take()) {
+            Some(found) => found?,
+            None => {
+                let listed = look::listed_snapshots(&self.store().list("snapshots/")?);
+                self.store().block_on(look::read_snapshots(self.store(), listed, &self.last_look()))
+            }
+        };
         let mut all = Vec::new();
-        for (path, stat) in self.store().list("snapshots/")? {
-            let Ok(id) = path.name().parse::<SnapshotId>() else { continue };
-            let outcome = match self.outcome(id) {
-                Ok(Some(outcome)) => Ok(outcome),
+        let mut seen = HashMap::new();
+        for (id, size_bytes, found) in found {
+            let (hash, outcome) = match found {
+                Ok(Some(bytes)) => {
+                    let open = |bytes: Bytes| self.open_outcome(id, &bytes).map(|outcome| (bytes, outcome));
+                    let opened = self.store().open_or_read_again(&ObjectPath::snapshot(id), bytes.clone(), open);
+                    let (bytes, outcome) = match opened {
+                        Ok((bytes, outcome)) => (bytes, Ok(outcome)),
+                        Err(error) => (bytes, Err(error)),
+                    };
+                    let hash = blake3::hash(&bytes).into();
+                    if outcome.as_ref().is_ok_and(|outcome| self.stays(id, outcome, &bytes)) {
+                        seen.insert(id, bytes);
+                    }
+                    (Some(hash), outcome)
+                }
                 Ok(None) => continue,
-                Err(error) => Err(error),
+                Err(error) => (None, Err(error)),
             };
-            all.push(Listed { id, size_bytes: stat.size_bytes, outcome });
+            all.push(Listed { id, size_bytes, hash, outcome });
         }
+        self.just_listed(all.iter().map(|listed| listed.id));
+        self.remember(|last| last.snapshots = seen);
         Ok(SnapshotList { all })
+    }
+
+    /// The outcome of a session for somebody who reads: the one that [`Repository::snapshots`] has just listed serves once,
+    /// where the repository was opened for reading.
+    pub fn find_outcome(&self, id: SnapshotId) -> Result<Option<Outcome>> {
+        if self.was_just_listed(id)
+            && let Some(bytes) = self.last_look().snapshots.get(&id)
+        {
+            return self.open_outcome(id, bytes).map(Some);
+        }
+        self.outcome(id)
     }
 
     /// The outcome of a session; `None` while it is open.
@@ -98,7 +136,28 @@ impl Repository {
         let path = ObjectPath::snapshot(id);
         let bytes = self.store().get(&path, None)?;
         let tombstone = Outcome::Forgotten { time_ms: now_ms(), was: *blake3::hash(&bytes).as_bytes() };
-        self.store().replace(&path, tombstone.seal(self.keys(), id, &random()))
+        let body = tombstone.seal(self.keys(), id, &random());
+        self.store().replace(&path, body.clone())?;
+        self.remember(|last| {
+            last.snapshots.insert(id, body.bytes().clone());
+        });
+        Ok(())
+    }
+
+    /// Keeps a snapshot that was just committed for the next look.
+    pub(super) fn remember_commit(&self, id: SnapshotId, outcome: &Outcome, body: &Sealed) {
+        if self.stays(id, outcome, body.bytes()) {
+            self.remember(|last| {
+                last.snapshots.insert(id, body.bytes().clone());
+            });
+        }
+    }
+
+    /// Whether these bytes stand at `snapshots/<id>` as long as something of their length does: tombstones and fences are the
+    /// end, and a snapshot gives way to a tombstone only, which is shorter than nearly all of them.
+    fn stays(&self, id: SnapshotId, outcome: &Outcome, bytes: &[u8]) -> bool {
+        let tombstone = Outcome::Forgotten { time_ms: i64::MAX, was: [0; 32] };
+        !matches!(outcome, Outcome::Committed(_)) || bytes.len() > tombstone.seal(self.keys(), id, &[0; 32]).len()
     }
 
     fn open_outcome(&self, id: SnapshotId, bytes: &[u8]) -> Result<Outcome> {

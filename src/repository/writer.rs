@@ -129,11 +129,14 @@ enum Job {
 }
 
 impl Repository {
-    /// Registers a session, then reads gc records, snapshots and index, in this order: the order keeps blobs that a
-    /// pruner is about to remove from being taken for known.
+    /// Registers a session, then reads gc records, snapshots and index, in this order, or at once where the last look
+    /// proves that it comes to the same: the order keeps blobs that a pruner is about to remove from being taken for known.
     pub fn writer(&self, options: WriterOptions) -> Result<Writer> {
         let session = if options.dry_run { None } else { Some(self.register_session()?) };
         let id = session.as_ref().map_or_else(|| SnapshotId::new(random()), Session::id);
+        if session.is_some() {
+            self.look_around();
+        }
         let gc = self.gc_records()?;
         // Snapshots before the index: whatever a listed snapshot reaches is then in the index.
         let snapshots = self.snapshots()?;
@@ -376,9 +379,13 @@ impl Writer {
         if snapshot.id != id {
             return Err(Error::new(ErrorKind::Failed, format!("snapshot {}", snapshot.id), "is not of this session"));
         }
-        let body = Outcome::Committed(snapshot.clone()).seal(self.repository.keys(), id, &random());
-        Ok(match self.repository.store().put_new(&ObjectPath::snapshot(id), body)? {
-            PutNew::Created => Commit::Done,
+        let outcome = Outcome::Committed(snapshot.clone());
+        let body = outcome.seal(self.repository.keys(), id, &random());
+        Ok(match self.repository.store().put_new(&ObjectPath::snapshot(id), body.clone())? {
+            PutNew::Created => {
+                self.repository.remember_commit(id, &outcome, &body);
+                Commit::Done
+            }
             PutNew::Exists => Commit::Fenced,
         })
     }

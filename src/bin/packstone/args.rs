@@ -53,6 +53,10 @@ pub struct Global {
     /// Folder of the local cache, which can be deleted at any time [default: ~/.cache/packstone]
     #[arg(long, global = true, value_name = "DIR", env = "PACKSTONE_CACHE_DIR", hide_env_values = true)]
     pub cache_dir: Option<PathBuf>,
+    /// What the local cache of a repository may take, roughly
+    #[arg(long, global = true, value_name = "SIZE", env = "PACKSTONE_CACHE_SIZE", hide_env_values = true,
+          default_value = "1GiB", value_parser = size::parse)]
+    pub cache_size: u64,
     /// Use no local cache
     #[arg(long, global = true)]
     pub no_cache: bool,
@@ -231,6 +235,7 @@ pub enum Command {
     Prune(commands::prune::Arguments),
     Repair(commands::repair::Arguments),
     Key(commands::key::Arguments),
+    Cache(commands::cache::Arguments),
     Completions(commands::completions::Arguments),
     Demo(commands::demo::Arguments),
     /// Explain why there is nothing to unlock

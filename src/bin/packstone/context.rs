@@ -9,7 +9,7 @@ use packstone::backend::{Backend, Limited, Limits, LocalBackend, Retries, WaitsW
 use packstone::backend::{CloudAddress, CloudBackend, RetryPolicy, Retrying};
 #[cfg(feature = "cloud")]
 use packstone::format::ObjectPath;
-use packstone::repository::{CreateOptions, OpenOptions, Repository, Secret};
+use packstone::repository::{CreateOptions, Intent, OpenOptions, Repository, Secret};
 use packstone::{Error, ErrorKind};
 use tokio::runtime::Runtime;
 
@@ -62,8 +62,18 @@ impl Context {
 
     /// Unlocks the repository.
     pub fn open(&self) -> Result<Repository> {
+        self.open_for(Intent::Anything)
+    }
+
+    /// Unlocks the repository; the requests that follow are sent along.
+    pub fn open_for(&self, intent: Intent) -> Result<Repository> {
         let backend = self.connect(self.repository()?)?;
-        self.open_with(backend, secrets::read(&self.global, Ask::Once)?, self.global.key_hint.clone())
+        let secret = secrets::read(&self.global, Ask::Once)?;
+        self.open_with(
+            backend,
+            secret,
+            OpenOptions { key_hint: self.global.key_hint.clone(), intent, ..self.opening()? },
+        )
     }
 
     /// Unlocks another repository.
@@ -75,12 +85,16 @@ impl Context {
                     .hint("use --from-repo PATH or PACKSTONE_FROM_REPOSITORY")
             })?;
         let backend = self.connect(Place::parse(&text, &from.from_option)?)?;
-        self.open_with(backend, secrets::read_from(from)?, from.from_key_hint.clone())
+        let options = OpenOptions { key_hint: from.from_key_hint.clone(), ..self.opening()? };
+        self.open_with(backend, secrets::read_from(from)?, options)
     }
 
-    fn open_with(&self, backend: Arc<dyn Backend>, secret: Secret, key_hint: Option<String>) -> Result<Repository> {
-        let options = OpenOptions { cache: self.cache()?, key_hint };
+    fn open_with(&self, backend: Arc<dyn Backend>, secret: Secret, options: OpenOptions) -> Result<Repository> {
         self.wait(Repository::open(backend, secret, options))
+    }
+
+    fn opening(&self) -> Result<OpenOptions> {
+        Ok(OpenOptions { cache: self.cache()?, cache_size_bytes: self.global.cache_size, ..OpenOptions::default() })
     }
 
     fn connect(&self, place: Place) -> Result<Arc<dyn Backend>> {
@@ -185,6 +199,15 @@ impl Context {
         if self.global.no_cache {
             return Ok(None);
         }
+        let Some(folder) = self.cache_folder()? else { return Ok(None) };
+        std::fs::create_dir_all(&folder).map_err(|e| {
+            Failure::from(Error::io(folder.display(), e)).hint("--cache-dir chooses another folder, --no-cache none")
+        })?;
+        Ok(Some(folder))
+    }
+
+    /// Where the local cache is, or would be; none where there is no place for it.
+    pub fn cache_folder(&self) -> Result<Option<PathBuf>> {
         let folder = match &self.global.cache_dir {
             Some(folder) => folder.clone(),
             None => match (variable("XDG_CACHE_HOME")?, variable("HOME")?) {
@@ -193,9 +216,6 @@ impl Context {
                 (None, None) => return Ok(None),
             },
         };
-        std::fs::create_dir_all(&folder).map_err(|e| {
-            Failure::from(Error::io(folder.display(), e)).hint("--cache-dir chooses another folder, --no-cache none")
-        })?;
         Ok(Some(folder))
     }
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::{BackupOptions, BackupSummary, Parent, Source, datoms, files};
 use crate::backend::Requests;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::{NamedRoot, ObjectPath, Outcome, Snapshot, SourceDescription, Statistics, Status};
+use crate::format::{NamedRoot, Outcome, Snapshot, SourceDescription, Statistics, Status};
 use crate::id::SnapshotId;
 use crate::progress::{Event, Observer};
 use crate::repository::{Commit, Repository, Writer, WriterOptions, machine};
@@ -73,7 +73,7 @@ pub(super) fn run(
         partials: Vec::new(),
     };
     run.draft.parent = run.parent.as_ref().map(|parent| parent.id);
-    run.draft.previous = run.previous_hash()?;
+    run.draft.previous = run.previous_hash();
     let stored = match source {
         Source::Datoms(source) => datoms::store(&mut run, source)?,
         Source::Files(source) => files::store(&mut run, source)?,
@@ -191,12 +191,11 @@ impl Run<'_> {
     }
 
     /// Hash of the newest snapshot object of this host and label, so that its disappearance would show.
-    fn previous_hash(&self) -> Result<Option<[u8; 32]>> {
-        let live = self.writer.snapshots().live();
-        let same = |s: &&&Snapshot| s.host == self.draft.host && s.label == self.draft.label;
-        let Some(previous) = live.iter().rfind(same) else { return Ok(None) };
-        let bytes = self.writer.repository().store().find(&ObjectPath::snapshot(previous.id))?;
-        Ok(bytes.map(|bytes| *blake3::hash(&bytes).as_bytes()))
+    fn previous_hash(&self) -> Option<[u8; 32]> {
+        let list = self.writer.snapshots();
+        let live = list.live();
+        let previous = live.iter().rfind(|s| s.host == self.draft.host && s.label == self.draft.label)?;
+        list.all.iter().find(|listed| listed.id == previous.id)?.hash
     }
 }
 

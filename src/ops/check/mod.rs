@@ -97,7 +97,7 @@ pub async fn check(repository: &Repository, options: CheckOptions, observer: Arc
     super::blocking(move || {
         sample::validate(options.read_data)?;
         let mut check = Check {
-            reader: repository.reader(),
+            reader: repository.reader_of_backend(),
             observer: &*observer,
             report: CheckReport::default(),
             condemned: HashSet::new(),

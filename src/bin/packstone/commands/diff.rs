@@ -6,7 +6,7 @@ use clap::Args;
 use packstone::format::Snapshot;
 use packstone::ops::{self, FileChange, FileCounts, FileDiffOptions, FileDiffSummary, FileTree, SnapshotPath, What};
 use packstone::record::entry;
-use packstone::repository::Repository;
+use packstone::repository::{Intent, Repository};
 use serde_json::{Value, json};
 
 use super::diff_datoms;
@@ -49,7 +49,7 @@ pub struct Arguments {
 }
 
 pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
-    let repository = context.open()?;
+    let repository = context.open_for(Intent::Reading)?;
     let (a_name, a_path) = snapshot_path::split(&arguments.a);
     let find = |name: &str| reference::find_one(context, &repository, name, &arguments.filters);
     let a = find(a_name)?;

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use packstone::Error;
 use packstone::format::Snapshot;
 use packstone::ops::{self, Archive, DumpOptions, DumpSummary, FileTree, SnapshotPath};
-use packstone::repository::Repository;
+use packstone::repository::{Intent, Repository};
 use packstone::target::datoms::Location;
 use serde_json::json;
 
@@ -56,7 +56,7 @@ enum Format {
 pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
     let choice = arguments.choice.options(context)?;
     let (name, within) = snapshot_path::split(&arguments.snapshot);
-    let repository = context.open()?;
+    let repository = context.open_for(Intent::Reading)?;
     let snapshot = reference::find_one(context, &repository, name, &arguments.filters)?;
     let of_files = within.is_some() || arguments.path.is_some() || arguments.target.is_some();
     if !of_files && !FileTree::is_in(&snapshot) {

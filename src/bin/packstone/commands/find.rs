@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use clap::Args;
 use packstone::ops::{self, BlobStart, Case, Criteria, FindOptions, Found, Pattern, SizeTest, Wanted};
 use packstone::record::entry::Time;
+use packstone::repository::Intent;
 use serde_json::{Value, json};
 
 use crate::args::Filters;
@@ -84,7 +85,7 @@ fn moment(text: &str) -> Result<Time, String> {
 
 pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
     let options = options(&arguments)?;
-    let repository = context.open()?;
+    let repository = context.open_for(Intent::Reading)?;
     let ids = if arguments.snapshot.is_empty() {
         let filter = arguments.filters.to_filter();
         let (live, _) = reference::live(context, repository.snapshots()?);

@@ -8,7 +8,7 @@ use packstone::ErrorKind;
 use packstone::format::Snapshot;
 use packstone::ops::{self, FileTree, ListOptions, ListOrder};
 use packstone::record::entry::Entry;
-use packstone::repository::Repository;
+use packstone::repository::{Intent, Repository};
 use serde_json::{Value, json};
 
 use crate::args::Filters;
@@ -68,7 +68,7 @@ enum Sort {
 }
 
 pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
-    let repository = context.open()?;
+    let repository = context.open_for(Intent::Reading)?;
     let (name, within) = snapshot_path::split(&arguments.snapshot);
     let snapshot = reference::find_one(context, &repository, name, &arguments.filters)?;
     let asked = within.is_some() || !arguments.paths.is_empty() || arguments.ncdu;

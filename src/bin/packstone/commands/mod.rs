@@ -1,6 +1,7 @@
 //! The commands, one file each: their arguments, the call to the library, and what is printed.
 
 pub mod backup;
+pub mod cache;
 pub mod cat;
 pub mod check;
 pub mod completions;
@@ -52,6 +53,7 @@ pub fn run(context: &Context, command: Command) -> Result<Code> {
         Command::Copy(arguments) => copy::run(context, arguments),
         Command::Mount(arguments) => mount::run(context, arguments),
         Command::Key(arguments) => key::run(context, arguments),
+        Command::Cache(arguments) => cache::run(context, &arguments),
         Command::Completions(arguments) => completions::run(context, arguments),
         Command::Demo(arguments) => demo::run(context, arguments),
         Command::Unlock => unlock::run(context),

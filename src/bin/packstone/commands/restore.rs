@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use clap::{Args, ValueEnum};
 use packstone::ErrorKind;
 use packstone::ops::{self, AttributeFilter, RestoreOptions, TimePoint, View};
+use packstone::repository::Intent;
 use packstone::target::datoms::{self as target, Location};
 use serde_json::json;
 
@@ -173,7 +174,7 @@ pub fn write(
     if location == Location::Stdout {
         output.keep_stdout_for_data();
     }
-    let repository = context.open()?;
+    let repository = context.open_for(Intent::Reading)?;
     let snapshot = reference::find_one(context, &repository, snapshot, filters)?;
     let progress = context.progress(Status::Lines);
     let result = context.wait(ops::restore(&repository, snapshot.id, location.clone(), options, progress.clone()));

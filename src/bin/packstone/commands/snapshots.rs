@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use clap::{Args, ValueEnum};
 use packstone::format::{Snapshot, Status};
 use packstone::ops;
+use packstone::repository::Intent;
 use serde_json::json;
 
 use crate::args::Filters;
@@ -41,7 +42,7 @@ enum GroupKey {
 type Group = (Vec<(&'static str, String)>, Vec<Snapshot>);
 
 pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
-    let repository = context.open()?;
+    let repository = context.open_for(Intent::Listing)?;
     let (mut live, damaged) = reference::live(context, repository.snapshots()?);
     let filter = arguments.filters.to_filter();
     if arguments.snapshots.is_empty() {

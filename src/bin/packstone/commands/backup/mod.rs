@@ -12,7 +12,7 @@ use clap::{Args, ValueEnum};
 use packstone::ErrorKind;
 use packstone::format::{RetentionClass, Statistics};
 use packstone::ops::{self, BackupOptions, BackupSummary, DatomsSource, Parent, Source, StreamInput};
-use packstone::repository::{Delta, Repository};
+use packstone::repository::{Delta, Intent, Repository};
 use packstone::source::datoms::{self as source, OnError, View};
 use serde_json::json;
 
@@ -154,7 +154,7 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
     if sources.len() > 1 && arguments.label.is_some() {
         return Err(Failure::usage("--label", "names one backup job, but there are several sources"));
     }
-    let repository = context.open()?;
+    let repository = context.open_for(if arguments.dry_run { Intent::Reading } else { Intent::Writing })?;
     let options = arguments.options(context, &repository)?;
     let (mut worst, mut saved) = (Code::Ok, false);
     let several = sources.len() > 1;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 use packstone::ErrorKind;
 use packstone::ops::{self, Change, ChangeSink, Overwrite, PathPattern, RestoreFilesOptions, RestoreFilesSummary};
+use packstone::repository::Intent;
 use serde_json::json;
 
 use super::Arguments;
@@ -107,7 +108,7 @@ pub fn run(context: &Context, arguments: &Arguments, target: PathBuf) -> Result<
         memory_bytes: context.sorting_memory_bytes() / 2,
         temporary: context.global.temp_dir.clone(),
     };
-    let repository = context.open()?;
+    let repository = context.open_for(Intent::Reading)?;
     let snapshot = reference::find_one(context, &repository, snapshot, &arguments.filters)?;
     let output = &context.output;
     let changes = (choice.dry_run || output.is_verbose()).then(|| print_changes(output));
