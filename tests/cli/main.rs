@@ -13,4 +13,5 @@ mod json;
 mod keys;
 mod look;
 mod references;
+mod shards;
 mod world;

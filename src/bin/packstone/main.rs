@@ -15,6 +15,7 @@ mod place;
 mod progress;
 mod reference;
 mod secrets;
+mod shard;
 mod signals;
 mod size;
 mod snapshot_path;
