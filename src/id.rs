@@ -91,6 +91,11 @@ id!(
     SnapshotId, 16
 );
 
+id!(
+    /// Random name of a record in the ledger.
+    LedgerId, 16
+);
+
 /// Lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";

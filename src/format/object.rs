@@ -28,6 +28,7 @@ pub(in crate::format) enum Kind {
     Snapshot,
     Index,
     Gc,
+    Ledger,
 }
 
 impl Kind {
@@ -40,6 +41,7 @@ impl Kind {
             Self::Snapshot => 5,
             Self::Index => 6,
             Self::Gc => 7,
+            Self::Ledger => 8,
         }
     }
 

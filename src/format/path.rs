@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::id::{IndexId, KeySlotId, PackId, SnapshotId};
+use crate::id::{IndexId, KeySlotId, LedgerId, PackId, SnapshotId};
 
 /// The path of one object below the repository's prefix.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,6 +43,11 @@ impl ObjectPath {
     /// `gc/<n>`: the n-th record of condemned packs, zero-padded so that names sort.
     pub fn gc(n: u64) -> Self {
         Self(format!("gc/{n:010}"))
+    }
+
+    /// `ledger/<id>`: what a part of a long job has done.
+    pub fn ledger(id: LedgerId) -> Self {
+        Self(format!("ledger/{id}"))
     }
 
     /// A path as a backend listed it; only `[0-9a-z/._-]`, no empty, `.` or `..` parts.

@@ -23,6 +23,7 @@ mod restore;
 mod rewrite;
 mod seen;
 mod select;
+mod shard;
 mod stats;
 mod streamed;
 mod tag;
@@ -34,7 +35,8 @@ pub use backup::{
     BackupOptions, BackupSummary, DatomsSource, FilesSource, Parent, Source, StreamInput, StreamSource, backup,
 };
 pub use bill::{FolderCost, StorageCost, storage_cost};
-pub use check::{CheckOptions, CheckReport, Finding, ReadData, check};
+pub use check::{CheckOptions, CheckReport, CheckRound, Finding, ReadData, check, check_rounds};
+
 pub use copy::{Copied, CopyOptions, CopyReport, copy};
 pub use datoms::TimePoint;
 pub use diff::{
@@ -51,6 +53,7 @@ pub use repair::{RepairReport, repair_index};
 pub use restore::*;
 pub use rewrite::{RewriteOptions, RewriteReport, Rewritten, rewrite};
 pub use select::*;
+pub use shard::Shard;
 pub use stats::{RestoreSize, SnapshotSize, Stats, different_files, restore_sizes, snapshot_sizes, stats};
 pub use tag::{Replaced, TagChange, TagOptions, TagReport, tag};
 pub use verify::{VerifyReport, verify};

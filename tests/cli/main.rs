@@ -14,4 +14,5 @@ mod json;
 mod keys;
 mod look;
 mod references;
+mod shards;
 mod world;

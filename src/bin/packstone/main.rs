@@ -16,6 +16,7 @@ mod place;
 mod progress;
 mod reference;
 mod secrets;
+mod shard;
 mod signals;
 mod size;
 mod snapshot_path;

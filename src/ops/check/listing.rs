@@ -12,7 +12,7 @@ use crate::id::{IndexId, PackId};
 const LISTINGS: usize = 5;
 
 /// Folders whose objects are looked at one by one.
-const FOLDERS: [&str; 6] = ["keys", "packs", "index", "sessions", "snapshots", "gc"];
+const FOLDERS: [&str; 7] = ["keys", "packs", "index", "sessions", "snapshots", "gc", "ledger"];
 
 impl Check<'_> {
     /// Reads every index object from the backend, and makes the index in memory what those say that open, whatever a
@@ -84,16 +84,29 @@ impl Check<'_> {
                     self.stored.insert(id, stat.size_bytes);
                 }
                 Place::Known => {}
-                Place::Unknown => self.note(path, "not an object of this repository"),
+                Place::Unknown if self.does_the_rest() => self.note(path, "not an object of this repository"),
+                Place::Unknown => {}
             }
+        }
+        self.leave_out_condemned();
+        if !self.does_the_rest() {
+            return Ok(());
         }
         for path in self.repository().store().list_unknown()? {
             self.note(path, "not an object of this repository");
         }
+        self.waste();
+        Ok(())
+    }
+
+    fn leave_out_condemned(&mut self) {
         let dead: Vec<PackId> = self.indexed.keys().filter(|id| self.condemned.contains(id)).copied().collect();
         for id in dead {
             self.indexed.remove(&id);
         }
+    }
+
+    fn waste(&mut self) {
         let mut waste: Vec<(PackId, &str)> = Vec::new();
         for id in self.stored.keys() {
             if self.condemned.contains(id) {
@@ -107,7 +120,6 @@ impl Check<'_> {
             self.report.suggest_prune = true;
             self.note(ObjectPath::pack(id), message);
         }
-        Ok(())
     }
 }
 

@@ -3,6 +3,7 @@
 //! Snapshots are listed before the index, and the index before the packs: so whatever a snapshot needs is in sight even
 //! while backups go on.
 
+mod ledger;
 mod listing;
 mod objects;
 mod packs;
@@ -12,11 +13,14 @@ mod trees;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+pub use ledger::{CheckRound, check_rounds};
+
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{Outcome, Snapshot};
 use crate::id::{BlobId, PackId, SnapshotId};
+use crate::ops::Shard;
 use crate::progress::{Event, Observer};
-use crate::repository::{Reader, Repository};
+use crate::repository::{Reader, Repository, machine};
 
 /// How much of the packs is read, beyond their directories.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -44,6 +48,11 @@ pub enum ReadData {
 pub struct CheckOptions {
     /// How much of the packs is read.
     pub read_data: ReadData,
+    /// Only one of several parts, each pack in exactly one. The first also does what cannot be divided: small objects and
+    /// the trees of snapshots. What was found is noted in the repository's ledger.
+    pub shard: Option<Shard>,
+    /// What the parts that belong together call this round, where several could be meant; usually empty.
+    pub round: String,
 }
 
 /// Something that is wrong.
@@ -80,6 +89,8 @@ pub struct CheckReport {
     pub suggest_repair_index: bool,
     /// There are packs that nothing needs: `prune` frees them.
     pub suggest_prune: bool,
+    /// Of a part: how far all of them are.
+    pub round: Option<CheckRound>,
 }
 
 impl CheckReport {
@@ -105,8 +116,14 @@ pub async fn check(repository: &Repository, options: CheckOptions, observer: Arc
             indexed: BTreeMap::new(),
             stored: HashMap::new(),
             damaged: HashSet::new(),
+            shard: options.shard,
+            walked: false,
         };
+        let started_ms = machine::now_ms();
         check.run(options.read_data)?;
+        if let Some(shard) = options.shard {
+            check.enter_into_ledger(shard, &options.round, started_ms)?;
+        }
         Ok(check.report)
     })
     .await
@@ -127,23 +144,39 @@ struct Check<'a> {
     stored: HashMap<PackId, u64>,
     /// Blobs that are missing or damaged, or whose base is.
     damaged: HashSet<BlobId>,
+    /// Which part is done here, if not all.
+    shard: Option<Shard>,
+    /// Whether the trees of snapshots were walked.
+    walked: bool,
 }
 
 impl Check<'_> {
     fn run(&mut self, read_data: ReadData) -> Result<()> {
         self.observer.event(Event::Stage { name: "checking objects", total: None });
-        self.config()?;
-        self.key_slots()?;
-        self.sessions()?;
+        if self.does_the_rest() {
+            self.config()?;
+            self.key_slots()?;
+            self.sessions()?;
+            self.ledger()?;
+        }
         self.snapshots()?;
         self.gc_records()?;
         self.load_index()?;
         self.list_objects()?;
         self.packs(read_data)?;
-        self.trees()?;
+        // Damage also harms deltas of what is damaged, which only a walk finds.
+        if self.does_the_rest() || !self.damaged.is_empty() {
+            self.trees()?;
+            self.walked = true;
+        }
         // Packs that seem to be waste may be those that a broken index does not list.
         self.report.suggest_prune &= !self.report.suggest_repair_index;
         self.attribute()
+    }
+
+    /// Whether what cannot be divided is done here.
+    fn does_the_rest(&self) -> bool {
+        self.shard.is_none_or(Shard::is_first)
     }
 
     fn repository(&self) -> &Repository {

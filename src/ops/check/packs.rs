@@ -27,9 +27,11 @@ struct Verdict {
 impl Check<'_> {
     pub(super) fn packs(&mut self, read_data: ReadData) -> Result<()> {
         let chosen = sample::choose(&self.indexed, read_data);
-        self.report.packs = self.indexed.len() as u64;
+        let looked_at = |id: &&PackId| self.shard.is_none_or(|shard| shard.takes_pack(id));
+        let packs: Vec<PackId> = self.indexed.keys().filter(looked_at).copied().collect();
+        self.report.packs = packs.len() as u64;
         self.observer.event(Event::Stage { name: "checking packs", total: Some(self.report.packs) });
-        for verdict in self.inspect_all(&chosen)? {
+        for verdict in self.inspect_all(&packs, &chosen)? {
             if verdict.bytes_read > 0 {
                 self.report.packs_read += 1;
                 self.report.bytes_read += verdict.bytes_read;
@@ -39,9 +41,8 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Looks at every indexed pack, several at a time, each in memory at most once.
-    fn inspect_all(&self, chosen: &HashSet<PackId>) -> Result<Vec<Verdict>> {
-        let packs: Vec<PackId> = self.indexed.keys().copied().collect();
+    /// Looks at packs, several at a time, each in memory at most once.
+    fn inspect_all(&self, packs: &[PackId], chosen: &HashSet<PackId>) -> Result<Vec<Verdict>> {
         let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let results: Mutex<Result<Vec<Verdict>>> = Mutex::new(Ok(Vec::new()));
         let failed = || results.lock().unwrap_or_else(PoisonError::into_inner).is_err();

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use super::ReadData;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::PackId;
+use crate::ops::shard::part;
 use crate::repository::random;
 
 /// Refuses shares that make no sense.
@@ -22,7 +23,7 @@ pub(super) fn choose(packs: &BTreeMap<PackId, u64>, read_data: ReadData) -> Hash
     match read_data {
         ReadData::None => HashSet::new(),
         ReadData::All => packs.keys().copied().collect(),
-        ReadData::Part { n, of } => packs.keys().filter(|id| part(id, of) == n).copied().collect(),
+        ReadData::Part { n, of } => packs.keys().filter(|id| part(id.as_bytes(), of) == n).copied().collect(),
         ReadData::Percent(share) => {
             let count = (packs.len() as f64 * share / 100.0).ceil() as usize;
             shuffled(packs).take(count).map(|(id, _)| id).collect()
@@ -37,12 +38,6 @@ pub(super) fn choose(packs: &BTreeMap<PackId, u64>, read_data: ReadData) -> Hash
             shuffled(packs).take_while(fits).map(|(id, _)| id).collect()
         }
     }
-}
-
-/// The part that a pack belongs to, counted from 1; the same for ever.
-fn part(id: &PackId, of: u64) -> u64 {
-    let (first, _) = id.as_bytes().split_first_chunk().expect("an id has 32 bytes");
-    u64::from_be_bytes(*first) % of + 1
 }
 
 fn shuffled(packs: &BTreeMap<PackId, u64>) -> impl Iterator<Item = (PackId, u64)> + use<> {

@@ -8,13 +8,14 @@ mod datoms;
 mod extents;
 mod memo;
 mod run;
+mod shares;
 mod trees;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Filter;
+use super::{Filter, Shard};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::Snapshot;
 use crate::id::SnapshotId;
@@ -40,6 +41,9 @@ pub struct CopyOptions {
     pub partial_every_bytes: u64,
     /// Say which snapshots would be copied, do nothing.
     pub dry_run: bool,
+    /// Only one of several parts. Each commits what it has copied of a snapshot as a partial snapshot; a copy without this
+    /// then puts them together without reading their content again.
+    pub shard: Option<Shard>,
 }
 
 impl Default for CopyOptions {
@@ -53,6 +57,7 @@ impl Default for CopyOptions {
             partial_every: Duration::from_secs(300),
             partial_every_bytes: 1 << 30,
             dry_run: false,
+            shard: None,
         }
     }
 }
@@ -79,6 +84,8 @@ pub struct CopyReport {
     pub bytes_read: u64,
     /// What was written.
     pub written: WriterStatistics,
+    /// Of a part: the parts, from 1, that have not ended for every snapshot that is to be copied.
+    pub shards_missing: Vec<u32>,
 }
 
 /// Copies snapshots that the repository `to` does not have, oldest first.

@@ -1,10 +1,12 @@
 //! One run of a copy: which snapshots, compared with which, under which names.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::content::Contents;
+use super::shares::{COPIED_SHARD, Shares};
 use super::trees::{Pair, Trees, find};
 use super::{Copied, CopyOptions, CopyReport};
+use super::{Shard, shares};
 use crate::chunker::Chunker;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{NamedRoot, ObjectPath, Snapshot, Status};
@@ -16,7 +18,7 @@ use crate::repository::{Repository, Writer, WriterOptions};
 use crate::tree::Root;
 
 /// Property of a partial copy: the key up to which its tree is that of the snapshot which is being copied.
-const COPIED_UNTIL: &str = "copied-until";
+pub(super) const COPIED_UNTIL: &str = "copied-until";
 /// Property of a partial copy: the snapshot with whose copy it began; empty for none.
 const COPIED_BASE: &str = "copied-base";
 
@@ -30,8 +32,9 @@ pub(super) fn run(
     if options.dry_run {
         let there = to.snapshots()?;
         let (wanted, present) = plan(from, to, options, &source, &there.live())?;
+        let shards_missing = shares_missing(from, to, options, &wanted, &present, &there.live());
         let copied = wanted.into_iter().map(|snapshot| Copied { source: snapshot.id, snapshot }).collect();
-        return Ok(CopyReport { copied, present, ..CopyReport::default() });
+        return Ok(CopyReport { copied, present, shards_missing, ..CopyReport::default() });
     }
     // After the snapshots, so that it has everything they reach.
     from.load_index(&from.gc_records()?)?;
@@ -42,10 +45,10 @@ pub(super) fn run(
     let sizes = to.config().chunker.sizes().map_err(|e| Error::damaged(ObjectPath::config(), e))?;
     let reader = from.reader();
     let contents = Contents::new(reader.clone(), Chunker::new(to.keys().gear(), sizes));
-    let trees = Trees { contents, source: reader, copy: to.reader(), options, observer, records: 0 };
-    let copies = pairs(from, &source, &there);
+    let shares = Shares::default();
+    let trees = Trees { contents, source: reader, copy: to.reader(), options, observer, records: 0, shares };
+    let copies = pairs(from, options, &source, &there);
     let mut run = Run { from, to, writer, trees, there, copies, last: HashMap::new(), report: CopyReport::default() };
-    run.report.present = present;
     for snapshot in &wanted {
         let name = format!("copying snapshot {}", snapshot.id.short());
         observer.event(Event::Stage { name: &name, total: None });
@@ -55,7 +58,46 @@ pub(super) fn run(
     run.report.bytes_read = run.trees.contents.bytes_read;
     run.report.written = run.writer.statistics();
     run.writer.abandon()?;
+    if options.shard.is_some() {
+        run.report.shards_missing = shares_missing(from, to, options, &wanted, &present, &to.snapshots()?.live());
+    }
+    run.report.present = present;
     Ok(run.report)
+}
+
+/// The parts that have not ended for all of these snapshots.
+fn shares_missing(
+    from: &Repository,
+    to: &Repository,
+    options: &CopyOptions,
+    wanted: &[Snapshot],
+    present: &[(SnapshotId, SnapshotId)],
+    there: &[&Snapshot],
+) -> Vec<u32> {
+    let Some(shard) = options.shard else { return Vec::new() };
+    let complete = complete(to, there);
+    let names = wanted.iter().map(|snapshot| snapshot.id).chain(present.iter().map(|(source, _)| *source));
+    let names: Vec<String> = names.map(|id| name(from, id)).filter(|name| !complete.contains_key(name)).collect();
+    let done: HashSet<(&str, Option<&str>)> = there
+        .iter()
+        .filter(|copy| shares::is_share(copy))
+        .filter_map(|copy| Some((property(copy, COPIED_FROM)?, property(copy, COPIED_SHARD))))
+        .collect();
+    let has_all = |k: &u32| {
+        let share = Shard::new(*k, shard.n()).map(|shard| shard.to_string()).ok();
+        names.iter().all(|name| done.contains(&(name.as_str(), share.as_deref())))
+    };
+    (1..=shard.n()).filter(|k| !has_all(k)).collect()
+}
+
+/// The complete copies by what they are copies of, and the snapshots of the repository itself by their names.
+fn complete(to: &Repository, there: &[&Snapshot]) -> HashMap<String, SnapshotId> {
+    let mut by_name = HashMap::new();
+    for snapshot in there.iter().filter(|snapshot| snapshot.status == Status::Complete) {
+        by_name.insert(name(to, snapshot.id), snapshot.id);
+        by_name.extend(property(snapshot, COPIED_FROM).map(|name| (name.to_owned(), snapshot.id)));
+    }
+    by_name
 }
 
 /// The snapshots to copy, and those that are there already with what they are there.
@@ -71,11 +113,9 @@ fn plan(
     if options.ids.is_empty() {
         chosen.retain(|snapshot| snapshot.status == Status::Complete);
     }
-    let mut by_name = HashMap::new();
-    for snapshot in there.iter().filter(|snapshot| snapshot.status == Status::Complete) {
-        by_name.insert(name(to, snapshot.id), snapshot.id);
-        by_name.extend(property(snapshot, COPIED_FROM).map(|name| (name.to_owned(), snapshot.id)));
-    }
+    let mut by_name = complete(to, there);
+    let own = there.iter().filter(|copy| shares::is_share_of(copy, options.shard));
+    by_name.extend(own.filter_map(|copy| Some((property(copy, COPIED_FROM)?.to_owned(), copy.id))));
     let (mut wanted, mut present) = (Vec::new(), Vec::new());
     for snapshot in chosen {
         // What came from there need not go back.
@@ -88,16 +128,17 @@ fn plan(
     Ok((wanted, present))
 }
 
-/// Snapshots whose complete copies are there.
-fn pairs(from: &Repository, source: &[Snapshot], there: &[Snapshot]) -> Vec<Pair> {
+/// Snapshots whose complete copies are there, or what this part is to copy of them.
+fn pairs(from: &Repository, options: &CopyOptions, source: &[Snapshot], there: &[Snapshot]) -> Vec<Pair> {
     let by_name: HashMap<String, &Snapshot> = source.iter().map(|s| (name(from, s.id), s)).collect();
-    let complete = there.iter().filter(|copy| copy.status == Status::Complete);
+    let is_share = |copy: &Snapshot| shares::is_share_of(copy, options.shard);
+    let whole = there.iter().filter(|copy| copy.status == Status::Complete || is_share(copy));
     let pair = |copy: &Snapshot| {
         let source = *by_name.get(property(copy, COPIED_FROM)?)?;
         let same = source.roots.iter().all(|root| find(copy, root).is_some_and(|c| c.records == root.records));
-        same.then(|| Pair { source: source.clone(), copy: copy.clone(), done_until: None })
+        (same || is_share(copy)).then(|| Pair { source: source.clone(), copy: copy.clone(), done_until: None })
     };
-    complete.filter_map(pair).collect()
+    whole.filter_map(pair).collect()
 }
 
 /// How a copy names what it was copied from.
@@ -121,6 +162,7 @@ struct Run<'a> {
 impl Run<'_> {
     fn copy(&mut self, snapshot: &Snapshot, source: &[Snapshot]) -> Result<()> {
         let mut draft = self.draft(snapshot)?;
+        self.trees.shares = self.shares(snapshot)?;
         let base = match self.interrupted(snapshot, source) {
             Some(interrupted) => Some(interrupted),
             None => self.base(snapshot).cloned(),
@@ -150,7 +192,7 @@ impl Run<'_> {
                 Ok(())
             };
             let root = self.trees.copy(&mut self.writer, snapshot, named, base.as_ref(), &mut save)?;
-            if root.records != named.records {
+            if root.records != named.records && self.shard().is_none() {
                 let object = format!("snapshot {}", snapshot.id.short());
                 let message = format!("tree {} has {} records, its copy {}", named.name, named.records, root.records);
                 return Err(Error::new(ErrorKind::Failed, object, message));
@@ -161,7 +203,9 @@ impl Run<'_> {
         self.last.insert((draft.host.clone(), draft.label.clone()), draft.id);
         let copied_from = name(self.from, snapshot.id);
         let earlier = self.there.iter().filter(|other| {
-            other.status == Status::Partial && property(other, COPIED_FROM) == Some(copied_from.as_str())
+            other.status == Status::Partial
+                && property(other, COPIED_FROM) == Some(copied_from.as_str())
+                && (self.shard().is_none() || property(other, COPIED_SHARD) == property(&draft, COPIED_SHARD))
         });
         for id in earlier.map(|other| other.id).chain(partials) {
             self.to.forget(id)?;
@@ -171,11 +215,38 @@ impl Run<'_> {
         Ok(())
     }
 
+    fn shard(&self) -> Option<Shard> {
+        self.trees.options.shard
+    }
+
+    /// What parts have copied of a snapshot, safe to be taken over.
+    fn shares(&mut self, snapshot: &Snapshot) -> Result<Shares> {
+        let mut shares = Shares::default();
+        if self.shard().is_some() {
+            return Ok(shares);
+        }
+        let copied_from = name(self.from, snapshot.id);
+        let copies = self.there.iter().filter(|copy| property(copy, COPIED_FROM) == Some(copied_from.as_str()));
+        for copy in copies.filter(|copy| shares::is_share(copy)) {
+            match derived::take_over(&mut self.writer, copy) {
+                Ok(()) => shares.add(&self.trees.copy, copy)?,
+                // Forgotten since: its content is read again.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(shares)
+    }
+
     /// The copy before there is anything in it.
     fn draft(&self, snapshot: &Snapshot) -> Result<Snapshot> {
         let mut draft = derived::successor(snapshot);
         set_property(&mut draft, COPIED_FROM, name(self.from, snapshot.id));
         draft.roots = Vec::new();
+        if let Some(shard) = self.shard() {
+            draft.status = Status::Partial;
+            set_property(&mut draft, COPIED_SHARD, shard.to_string());
+        }
         draft.parent = snapshot
             .parent
             .and_then(|parent| self.copies.iter().find(|pair| pair.source.id == parent).map(|pair| pair.copy.id));
@@ -205,10 +276,12 @@ impl Run<'_> {
     /// What an interrupted run left of this copy, the furthest, if what that began with is still there.
     fn interrupted(&self, snapshot: &Snapshot, source: &[Snapshot]) -> Option<Pair> {
         let copied_from = name(self.from, snapshot.id);
+        let share = self.shard().map(|shard| shard.to_string());
         let candidates = self.there.iter().filter_map(|copy| {
             if copy.status != Status::Partial
                 || snapshot.roots.len() != 1
                 || property(copy, COPIED_FROM)? != copied_from
+                || property(copy, COPIED_SHARD) != share.as_deref()
             {
                 return None;
             }

@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::CopyOptions;
 use super::content::{Contents, Earlier};
 use super::datoms::Rekeyed;
+use super::shares::{self, Shares};
 use crate::error::{Error, Result};
 use crate::format::{NamedRoot, Snapshot};
 use crate::id::BlobId;
@@ -38,6 +39,8 @@ pub(super) struct Trees<'a> {
     pub(super) options: &'a CopyOptions,
     pub(super) observer: &'a dyn Observer,
     pub(super) records: u64,
+    /// What parts have copied of the snapshot that is being copied.
+    pub(super) shares: Shares,
 }
 
 /// What is done when a copy has gone on for a while: told the tree so far, and the key up to which it is done.
@@ -75,6 +78,14 @@ impl Trees<'_> {
         let old_source = base.and_then(|pair| find(&pair.source, named)).map_or_else(empty, mark::root);
         let old_copy = base.and_then(|pair| find(&pair.copy, named)).map_or_else(empty, mark::root);
         let done_until = base.and_then(|pair| pair.done_until.as_deref());
+        if kind.code() != record::Entries.code() {
+            if self.options.shard.is_some_and(|shard| !shares::takes_tree(shard, snapshot, named)) {
+                return Ok(mark::named(&named.name, empty(), Vec::new()));
+            }
+            if let Some(copied) = self.shares.tree(snapshot, named) {
+                return Ok(copied);
+            }
+        }
         let (source, now) = (self.source.clone(), mark::root(named));
         let find = |sink: Sink<'_, Found>| differences(&source, &from_parameters, &old_source, &now, done_until, sink);
         let root = streamed(find, |found| match kind.code() {
@@ -150,6 +161,13 @@ impl Trees<'_> {
     fn entry(&mut self, writer: &mut Writer, files: &Files, key: &[u8], change: FoundChange) -> Result<Change> {
         let FoundChange::Put { before, after } = change else { return Ok(Change::Remove) };
         let after = decode(key, &after)?;
+        if self.options.shard.is_some_and(|shard| !shard.takes_entry(key, &after)) {
+            // It may have been this part's in the snapshot before.
+            return Ok(Change::Remove);
+        }
+        if let Some(copied) = self.shares.entry(key, &after)? {
+            return Ok(Change::Put(copied.encode()));
+        }
         let earlier = || {
             let (Some(before), Some((source_tree, copy_tree))) = (before, &files.earlier) else { return Ok(None) };
             let copy = copy_tree.find(key)?;

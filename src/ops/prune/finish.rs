@@ -81,6 +81,11 @@ pub(super) fn finish(
     for record in gc.records.iter().filter(|record| record.n < published && record.time_ms < old) {
         repository.store().delete(&ObjectPath::gc(record.n))?;
     }
+    for (path, stat) in repository.store().list("ledger/")? {
+        if stat.modified_ms < old {
+            repository.store().delete(&path)?;
+        }
+    }
     let marks = if rescued || renumbered { Marks::of(repository, &live, observer)? } else { marks };
     Ok(Survey { gc, snapshots: ids, marks, orphans: Vec::new() })
 }

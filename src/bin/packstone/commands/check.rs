@@ -1,14 +1,16 @@
 //! `check`: auditing the repository.
 
+mod parts;
+
 use clap::Args;
-use packstone::ops::{self, CheckOptions, ReadData};
+use packstone::ops::{self, CheckOptions, ReadData, Shard};
 use serde_json::json;
 
 use crate::context::Context;
-use crate::exit::{Code, Result};
+use crate::exit::{Code, Failure, Result};
 use crate::output::counted;
 use crate::progress::Status;
-use crate::size;
+use crate::{shard, size};
 
 /// Audit the whole repository
 ///
@@ -24,6 +26,16 @@ pub struct Arguments {
     /// Read some packs: n/t (the n-th of t parts), x% of them or about a SIZE, chosen at random
     #[arg(long, value_name = "n/t|x%|SIZE", value_parser = subset)]
     read_data_subset: Option<ReadData>,
+    /// Only the k-th of n parts, for n machines side by side; job/n takes k from a Kubernetes Indexed Job. What was found is
+    /// noted in the repository; the first part also does what cannot be divided
+    #[arg(long, value_name = "k/n", value_parser = shard::parse, requires = "read_data")]
+    shard: Option<Shard>,
+    /// What the parts that belong together call this check, where several could run within three days
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    round: String,
+    /// Read nothing but what the parts of the last check in parts have noted: whether all are done, and what they found
+    #[arg(long, conflicts_with_all = ["read_data", "read_data_subset"])]
+    shard_report: bool,
 }
 
 fn subset(text: &str) -> Result<ReadData, String> {
@@ -40,14 +52,21 @@ fn subset(text: &str) -> Result<ReadData, String> {
 }
 
 pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
+    if !arguments.round.is_empty() && arguments.shard.is_none() && !arguments.shard_report {
+        return Err(Failure::usage("--round", "names a check in parts: give --shard or --shard-report too"));
+    }
+    if arguments.shard_report {
+        return parts::report(context, &arguments.round);
+    }
     let read_data = match arguments.read_data_subset {
         _ if arguments.read_data => ReadData::All,
         Some(some) => some,
         None => ReadData::None,
     };
+    let options = CheckOptions { read_data, shard: arguments.shard, round: arguments.round };
     let repository = context.open()?;
     let progress = context.progress(Status::Lines);
-    let report = context.wait(ops::check(&repository, CheckOptions { read_data }, progress.clone()));
+    let report = context.wait(ops::check(&repository, options, progress.clone()));
     progress.finish();
     let report = report?;
     let output = &context.output;
@@ -75,6 +94,7 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
         "bytes_read": report.bytes_read,
         "suggest_repair_index": report.suggest_repair_index,
         "suggest_prune": report.suggest_prune,
+        "round": report.round.as_ref().map(parts::json),
     }))?;
     for (id, blobs) in &report.harmed {
         output.line(format!("snapshot {} is harmed: {}", id.short(), counted(*blobs, "blob")))?;
@@ -94,6 +114,9 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
     }
     if report.suggest_prune {
         output.hint("`packstone prune` frees what nothing needs");
+    }
+    if let Some(round) = &report.round {
+        parts::print(output, round)?;
     }
     if report.is_sound() {
         output.line("no damage was found")?;

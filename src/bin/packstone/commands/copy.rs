@@ -1,7 +1,7 @@
 //! `copy`: snapshots from another repository into this one.
 
 use clap::Args;
-use packstone::ops::{self, CopyOptions};
+use packstone::ops::{self, CopyOptions, Shard};
 use serde_json::json;
 
 use super::backup::compression_level;
@@ -10,7 +10,7 @@ use crate::context::Context;
 use crate::exit::{Code, Result};
 use crate::output::{counted, grouped};
 use crate::progress::Status;
-use crate::{reference, size, time};
+use crate::{reference, shard, size, time};
 
 /// Copy snapshots from another repository into this one
 ///
@@ -32,6 +32,10 @@ pub struct Arguments {
     /// Say which snapshots would be copied, do nothing
     #[arg(short = 'n', long)]
     dry_run: bool,
+    /// Only the k-th of n parts, for n machines side by side; job/n takes k from a Kubernetes Indexed Job. When all parts have
+    /// ended, a copy without this puts them together
+    #[arg(long, value_name = "k/n", value_parser = shard::parse)]
+    shard: Option<Shard>,
     #[command(flatten)]
     from: FromRepository,
     #[command(flatten)]
@@ -49,6 +53,7 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
         temporary: context.global.temp_dir.clone(),
         compression_level: arguments.compression,
         dry_run: arguments.dry_run,
+        shard: arguments.shard,
         ..CopyOptions::default()
     };
     let progress = context.progress(Status::Lines);
@@ -88,13 +93,27 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
         "data_added_packed": report.written.bytes_stored,
         "packs_written": report.written.packs_written,
         "dry_run": arguments.dry_run,
+        "shard": arguments.shard.map(|shard| shard.to_string()),
+        "shards_missing": report.shards_missing,
     }))?;
-    let verb = if arguments.dry_run { "dry run: would copy" } else { "copied" };
+    let verb = match (arguments.dry_run, arguments.shard) {
+        (false, None) => "copied".to_owned(),
+        (true, None) => "dry run: would copy".to_owned(),
+        (false, Some(shard)) => format!("copied part {shard} of"),
+        (true, Some(shard)) => format!("dry run: would copy part {shard} of"),
+    };
     output.line(format!("{verb} {}, {} here already", counted(copied, "snapshot"), grouped(present)))?;
     if !arguments.dry_run && copied > 0 {
         let (read, stored) = (size::show(report.bytes_read), size::show(report.written.bytes_stored));
         let packs = counted(report.written.packs_written, "pack");
         output.info(format!("read {read} of content, stored {stored} in {packs}"))?;
+    }
+    match (arguments.shard, &report.shards_missing[..]) {
+        (None, _) => {}
+        (Some(_), []) => output.line("every part is here: `packstone copy` without --shard puts them together")?,
+        (Some(shard), missing) => {
+            output.info(format!("of {} parts are still to be copied: {}", shard.n(), shard::show(missing)))?;
+        }
     }
     Ok(Code::Ok)
 }

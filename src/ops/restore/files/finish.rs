@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 
-use super::gather::{IS_INCLUDED, WAS_THERE};
+use super::gather::{IS_INCLUDED, IS_MINE, WAS_THERE};
 use super::rows::take_key;
 use super::run::Run;
 use super::select::{Selection, is_below, show};
@@ -72,14 +72,16 @@ impl Run<'_> {
 
     fn finish_directory(&self, done: &Pending, known: Option<&Known<'_>>) -> Result<()> {
         let was_there = done.flags & WAS_THERE != 0;
+        let is_mine = done.flags & IS_MINE != 0;
         if was_there
+            && is_mine
             && done.flags & IS_INCLUDED != 0
             && let Some(known) = known
             && known.is_whole(&done.key)
         {
             self.delete_unknown(&done.key, known)?;
         }
-        self.report.directories.fetch_add(1, Ordering::Relaxed);
+        self.report.directories.fetch_add(u64::from(is_mine), Ordering::Relaxed);
         // A target that was there before is the user's own, unless it is what was backed up.
         let is_foreign = done.key.is_empty() && !self.is_original;
         if was_there && (is_foreign || self.options.overwrite == Overwrite::Never) {

@@ -34,6 +34,8 @@ pub(super) struct Gather<'a, 'r> {
     directories: Sorter,
     /// Every path that has other names, with its row.
     linked: Sorter,
+    /// Directories of other parts, from the top to the last path, of which nothing is done unless something is put there.
+    passed: Vec<Passed>,
     /// The last path that is no directory: nothing can be below it.
     barrier: Option<Vec<u8>>,
     /// Something of the tree could not be read.
@@ -49,6 +51,13 @@ struct Level {
     index: Option<u32>,
 }
 
+/// A directory of another part.
+struct Passed {
+    key: Vec<u8>,
+    value: Vec<u8>,
+    included: bool,
+}
+
 /// Where a path went.
 enum Placed {
     /// Into the batch, at this index.
@@ -62,6 +71,10 @@ enum Placed {
 /// What the directories' rows say first.
 pub(super) const WAS_THERE: u8 = 1;
 pub(super) const IS_INCLUDED: u8 = 2;
+pub(super) const IS_MINE: u8 = 4;
+
+/// How often a directory is tried when another part of the restore makes it at the same moment.
+const RACES: usize = 8;
 
 impl<'a, 'r> Gather<'a, 'r> {
     pub(super) fn new(run: &'a Run<'r>, top: State, tells_total: bool) -> Self {
@@ -73,6 +86,7 @@ impl<'a, 'r> Gather<'a, 'r> {
             batch: Batch::default(),
             directories,
             linked,
+            passed: Vec::new(),
             barrier: None,
             is_partial: false,
             tells_total,
@@ -94,6 +108,16 @@ impl<'a, 'r> Gather<'a, 'r> {
             self.is_partial = true;
             self.run.report.damage(self.run.target(), &Error::damaged(show(chosen.key), why));
             return Ok(());
+        }
+        while self.passed.pop_if(|last| !is_below(chosen.key, &last.key)).is_some() {}
+        if !chosen.is_mine {
+            let (key, value) = (chosen.key.to_vec(), chosen.value.to_vec());
+            self.passed.push(Passed { key, value, included: chosen.included });
+            return Ok(());
+        }
+        for Passed { key, value, included } in std::mem::take(&mut self.passed) {
+            let entry = Entry::decode(&value).map_err(|why| Error::damaged(show(&key), why))?;
+            self.directory(&Chosen { key: &key, value: &value, entry, included, is_mine: false })?;
         }
         if chosen.entry.is_directory() {
             return self.directory(&chosen);
@@ -155,7 +179,8 @@ impl<'a, 'r> Gather<'a, 'r> {
         let mut row = Vec::with_capacity(chosen.key.len() + chosen.value.len() + 8);
         put_key(chosen.key, &mut row);
         let was_there = if state == State::Old { WAS_THERE } else { 0 };
-        row.push(was_there | if chosen.included { IS_INCLUDED } else { 0 });
+        let included = if chosen.included { IS_INCLUDED } else { 0 };
+        row.push(was_there | included | if chosen.is_mine { IS_MINE } else { 0 });
         row.extend_from_slice(chosen.value);
         self.directories.push(&row)
     }
@@ -188,7 +213,16 @@ impl<'a, 'r> Gather<'a, 'r> {
             State::Blocked | State::Absent => return parent,
             State::New | State::Old => {}
         }
-        match self.try_make(key, parent, implied) {
+        let mut made = self.try_make(key, parent, implied);
+        for _ in 0..RACES {
+            match &made {
+                Err(error) if self.run.options.shard.is_some() && is_race(error) => {
+                    made = self.try_make(key, parent, implied);
+                }
+                _ => break,
+            }
+        }
+        match made {
             Ok(state) => state,
             Err(error) => {
                 self.run.report.failed(&self.run.path(key), "", error);
@@ -385,6 +419,12 @@ impl<'a, 'r> Gather<'a, 'r> {
         self.batch = Batch::default();
         self.levels.iter_mut().for_each(|level| level.index = None);
     }
+}
+
+/// Whether somebody else did the same, or removed the same, between a look and the step after it.
+fn is_race(error: &io::Error) -> bool {
+    use io::ErrorKind::{AlreadyExists, IsADirectory, NotFound};
+    matches!(error.kind(), AlreadyExists | IsADirectory | NotFound)
 }
 
 /// Adds an extent that follows those before it and ends within the file.

@@ -17,6 +17,7 @@ mod report;
 mod rows;
 mod run;
 mod select;
+mod shares;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -36,6 +37,7 @@ use select::{Selection, Step};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::Snapshot;
 use crate::id::SnapshotId;
+use crate::ops::Shard;
 use crate::ops::backup::files::FILES;
 use crate::ops::mark;
 use crate::progress::{Event, Observer};
@@ -99,6 +101,10 @@ pub struct RestoreFilesOptions {
     pub memory_bytes: usize,
     /// Where sorted runs are spilled; the system's temporary folder by default.
     pub temporary: Option<PathBuf>,
+    /// Only one of several parts, which may run side by side and on several machines, into the same target. All names of
+    /// one file belong to the same part. Directories are made by every part that puts something there, and each sets
+    /// their metadata after that: whichever is last leaves them right.
+    pub shard: Option<Shard>,
 }
 
 impl Default for RestoreFilesOptions {
@@ -113,6 +119,7 @@ impl Default for RestoreFilesOptions {
             verify: false,
             memory_bytes: 64 << 20,
             temporary: None,
+            shard: None,
         }
     }
 }
@@ -190,7 +197,13 @@ fn restore(
     let choose = || {
         let path = options.path.as_deref();
         Selection::new(&reader, &parameters, &top, path, &options.include, &options.exclude)
+            .map(|selection| selection.of_shard(options.shard))
     };
+    if options.shard.is_some() && options.overwrite == Overwrite::Never {
+        // Directories that another part made look like those that are to be left as they are.
+        let message = "cannot be told from what other parts of the restore have made";
+        return Err(Error::new(ErrorKind::Usage, "what is there and shall stay", message));
+    }
     let selection = choose()?;
     let sources: Vec<_> = snapshot.sources.iter().filter_map(|s| key_of_path(Path::new(&s.location))).collect();
     if options.delete && sources.is_empty() {
@@ -201,7 +214,7 @@ fn restore(
         ));
     }
     let said = snapshot.statistics.figures.iter().find(|(name, _)| name == "total_bytes").map(|(_, bytes)| *bytes);
-    let mut bytes_total = said.filter(|_| options.path.is_none() && selection.is_whole());
+    let mut bytes_total = said.filter(|_| options.path.is_none() && options.shard.is_none() && selection.is_whole());
     if bytes_total.is_none() && named.is_some_and(|root| root.records > COUNTED_FIRST) {
         observer.event(Event::Stage { name: "counting", total: None });
         let mut total = 0;
@@ -212,7 +225,11 @@ fn restore(
         bytes_total = Some(total);
     }
     observer.event(Event::Stage { name: "restoring files", total: bytes_total });
-    let (root, state) = open_target(target, options.dry_run)?;
+    let (root, mut state) = open_target(target, options.dry_run)?;
+    if options.shard.is_some() && state == State::New {
+        // Who made it depends on who came first: no part sets its metadata.
+        state = State::Old;
+    }
     let sorter = SorterOptions { memory_bytes: options.memory_bytes / 4, directory: options.temporary.clone() };
     let run = Run {
         reader: reader.clone(),

@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::path::PathBuf;
 
+use super::shares::Shares;
 use crate::error::{Error, ErrorKind, Result};
+use crate::ops::Shard;
 use crate::record::entry::{self, Entry};
 use crate::repository::Reader;
 use crate::source::files::Patterns;
@@ -26,6 +28,7 @@ pub(super) struct Selection {
     strip: usize,
     include: Patterns,
     exclude: Patterns,
+    shard: Option<Shard>,
 }
 
 /// A path that is restored.
@@ -38,6 +41,8 @@ pub(super) struct Chosen<'a> {
     pub(super) entry: Entry,
     /// Whether it is meant itself: not if it only leads to what is included.
     pub(super) included: bool,
+    /// Whether it is this part's. Directories of others are given too, as this part may put something there.
+    pub(super) is_mine: bool,
 }
 
 /// What is found on the way through a tree.
@@ -60,7 +65,7 @@ impl Selection {
         exclude: &[PathPattern],
     ) -> Result<Self> {
         let mut selection =
-            Self { base: Vec::new(), strip: 0, include: compiled(include)?, exclude: compiled(exclude)? };
+            Self { base: Vec::new(), strip: 0, include: compiled(include)?, exclude: compiled(exclude)?, shard: None };
         let Some(path) = path else { return Ok(selection) };
         let base = entry::key_of_path(path)
             .ok_or_else(|| Error::new(ErrorKind::Usage, path.display(), "not an absolute path within a snapshot"))?;
@@ -84,6 +89,11 @@ impl Selection {
         Ok(selection)
     }
 
+    /// The same for one of several parts.
+    pub(super) fn of_shard(self, shard: Option<Shard>) -> Self {
+        Self { shard, ..self }
+    }
+
     /// Every chosen path in the order of keys.
     pub(super) fn each(
         &self,
@@ -92,7 +102,8 @@ impl Selection {
         root: &Root,
         take: &mut dyn FnMut(Step<'_>) -> Result<()>,
     ) -> Result<()> {
-        let mut filter = Filter { selection: self, skipped: None, included: None, leading: Vec::new() };
+        let shares = Shares::new(self.shard);
+        let mut filter = Filter { selection: self, shares, skipped: None, included: None, leading: Vec::new() };
         if self.base.is_empty() {
             return tree::walk_nodes(reader, parameters, root, &mut |visit| {
                 match visit {
@@ -156,12 +167,13 @@ impl Selection {
 /// Where a walk stands among the patterns.
 struct Filter<'a> {
     selection: &'a Selection,
+    shares: Shares,
     /// Everything below this key is left out.
     skipped: Option<Vec<u8>>,
     /// Everything below this key is included unless a pattern says otherwise.
     included: Option<Vec<u8>>,
-    /// Directories that may lead to something included: key and row.
-    leading: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Directories that may lead to something included: key, row, and whether they are this part's.
+    leading: Vec<(Vec<u8>, Vec<u8>, bool)>,
 }
 
 impl Filter<'_> {
@@ -174,8 +186,12 @@ impl Filter<'_> {
             Err(error) => return take(Step::Damaged(error)),
         };
         let selection = self.selection;
+        let is_mine = self.shares.is_mine(key, &entry, selection.relative(key).is_empty());
+        if !is_mine && !entry.is_directory() {
+            return Ok(());
+        }
         if selection.is_whole() {
-            return take(Step::Chosen(Chosen { key: selection.relative(key), value, entry, included: true }));
+            return take(Step::Chosen(Chosen { key: selection.relative(key), value, entry, included: true, is_mine }));
         }
         let path = entry::path_of_key(key);
         let is_directory = entry.is_directory();
@@ -183,24 +199,24 @@ impl Filter<'_> {
             self.skipped = Some(key.to_vec());
             return Ok(());
         }
-        self.leading.retain(|(top, _)| is_below(key, top));
+        self.leading.retain(|(top, ..)| is_below(key, top));
         let by_parent = self.included.as_ref().is_some_and(|top| is_below(key, top));
         let included =
             selection.include.is_empty() || selection.include.verdict(&path, is_directory).unwrap_or(by_parent);
         if !included {
             if is_directory {
-                self.leading.push((key.to_vec(), value.to_vec()));
+                self.leading.push((key.to_vec(), value.to_vec(), is_mine));
             }
             return Ok(());
         }
         if is_directory && !by_parent {
             self.included = Some(key.to_vec());
         }
-        for (key, value) in std::mem::take(&mut self.leading) {
-            let entry = decode(&key, &value)?;
-            take(Step::Chosen(Chosen { key: selection.relative(&key), value: &value, entry, included: false }))?;
+        for (key, value, is_mine) in std::mem::take(&mut self.leading) {
+            let (entry, key) = (decode(&key, &value)?, selection.relative(&key));
+            take(Step::Chosen(Chosen { key, value: &value, entry, included: false, is_mine }))?;
         }
-        take(Step::Chosen(Chosen { key: selection.relative(key), value, entry, included: true }))
+        take(Step::Chosen(Chosen { key: selection.relative(key), value, entry, included: true, is_mine }))
     }
 }
 

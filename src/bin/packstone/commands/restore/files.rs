@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use packstone::ErrorKind;
-use packstone::ops::{self, Change, ChangeSink, Overwrite, PathPattern, RestoreFilesOptions, RestoreFilesSummary};
+use packstone::ops::{
+    self, Change, ChangeSink, Overwrite, PathPattern, RestoreFilesOptions, RestoreFilesSummary, Shard,
+};
 use packstone::repository::Intent;
 use serde_json::json;
 
@@ -17,7 +19,7 @@ use crate::context::Context;
 use crate::exit::{Code, Failure, Result};
 use crate::output::{Output, counted, grouped};
 use crate::progress::Status;
-use crate::{describe, period, reference, size};
+use crate::{describe, period, reference, shard, size};
 
 /// Which files, and what happens to what is there.
 #[derive(Args, Debug)]
@@ -40,6 +42,10 @@ pub struct FilesChoice {
     /// Change nothing, list what would be: + new, M changed, - deleted
     #[arg(short = 'n', long)]
     dry_run: bool,
+    /// Only the k-th of n parts, for n processes or machines side by side with the same target; job/n takes k from a
+    /// Kubernetes Indexed Job. They may start and end in any order
+    #[arg(long, value_name = "k/n", value_parser = shard::parse)]
+    shard: Option<Shard>,
 }
 
 /// What happens to what is there.
@@ -72,6 +78,7 @@ impl FilesChoice {
             ("--iexclude", !self.iexclude.is_empty()),
             ("--delete", self.delete),
             ("--dry-run", self.dry_run),
+            ("--shard", self.shard.is_some()),
         ];
         match given.into_iter().find(|(_, given)| *given) {
             Some((name, _)) => Err(Failure::usage(name, "is for files, but the target is for datoms")),
@@ -107,6 +114,7 @@ pub fn run(context: &Context, arguments: &Arguments, target: PathBuf) -> Result<
         verify: arguments.verify,
         memory_bytes: context.sorting_memory_bytes() / 2,
         temporary: context.global.temp_dir.clone(),
+        shard: choice.shard,
     };
     let repository = context.open_for(Intent::Reading)?;
     let snapshot = reference::find_one(context, &repository, snapshot, &arguments.filters)?;
