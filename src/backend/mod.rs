@@ -8,6 +8,7 @@ mod cloud;
 mod counted;
 mod foreign;
 mod local;
+mod mirrored;
 mod retrying;
 mod simulated;
 mod traffic;
@@ -27,6 +28,7 @@ pub use cloud::{CloudAddress, CloudBackend};
 pub use counted::{Counted, Requests};
 pub use foreign::detect_foreign;
 pub use local::LocalBackend;
+pub use mirrored::{Mirror, Mirrored, Unreachable};
 pub use retrying::{Retries, RetryPolicy, Retrying};
 pub use simulated::{Damage, SimulatedBackend, StoppedWrite, StoredObjects};
 pub use traffic::{HttpRequests, Traffic};
@@ -92,6 +94,11 @@ pub trait Backend: Send + Sync {
     fn list_unknown(&self) -> Answer<'_, Vec<String>> {
         Box::pin(async { Ok(Vec::new()) })
     }
+
+    /// The mirrors, where there may be some.
+    fn mirrored(&self) -> Option<&Mirrored> {
+        None
+    }
 }
 
 impl<B: Backend + ?Sized> Backend for Arc<B> {
@@ -137,5 +144,9 @@ impl<B: Backend + ?Sized> Backend for Arc<B> {
 
     fn list_unknown(&self) -> Answer<'_, Vec<String>> {
         (**self).list_unknown()
+    }
+
+    fn mirrored(&self) -> Option<&Mirrored> {
+        (**self).mirrored()
     }
 }

@@ -5,6 +5,7 @@ mod directory;
 mod frame;
 mod gc;
 mod index;
+mod mirrors;
 mod object;
 mod pack;
 mod path;
@@ -18,6 +19,7 @@ pub use directory::{BlobEntry, BlobKind, Codec, FrameEntry, IndexedPack, PackDir
 pub use frame::{MAX_FRAME_LEN, SealedFrame, open_frame, seal_frame};
 pub use gc::GcRecord;
 pub use index::IndexContent;
+pub use mirrors::{MirrorList, MirrorMark, MirrorMode, Placement};
 pub use pack::{FinishedPack, PackBuilder, PackTrailer, open_directory, verify_pack};
 pub use path::ObjectPath;
 pub use sealed::Sealed;

@@ -28,6 +28,8 @@ pub(in crate::format) enum Kind {
     Snapshot,
     Index,
     Gc,
+    MirrorList,
+    MirrorMark,
 }
 
 impl Kind {
@@ -40,6 +42,8 @@ impl Kind {
             Self::Snapshot => 5,
             Self::Index => 6,
             Self::Gc => 7,
+            Self::MirrorList => 12,
+            Self::MirrorMark => 13,
         }
     }
 

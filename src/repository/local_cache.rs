@@ -45,7 +45,12 @@ impl Repository {
     /// Content of an index object.
     pub fn read_index(&self, path: &ObjectPath, id: IndexId) -> Result<IndexContent> {
         let bytes = self.store().get(path, None)?;
-        IndexContent::open(self.keys(), id, &bytes).map_err(|e| Error::damaged(path, e))
+        IndexContent::open(self.keys(), id, &bytes).or_else(|why| {
+            let (_, bytes) = self.find_elsewhere(path).ok_or_else(|| Error::damaged(path, why))?;
+            let content = IndexContent::open(self.keys(), id, &bytes).map_err(|e| Error::damaged(path, e))?;
+            self.mirrored()?.suspect(path);
+            Ok(content)
+        })
     }
 
     /// False when an object vanished between listing and reading.

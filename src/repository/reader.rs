@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::Repository;
 use super::cache::Cache;
 use crate::error::{DecodeError, Error, ErrorKind, Result};
-use crate::format::{self, BlobKind, Codec, ObjectPath};
+use crate::format::{BlobKind, Codec, ObjectPath};
 use crate::id::{BlobId, PackId};
 use crate::index::BlobLocation;
 use crate::tree::{Node, ReadNode};
@@ -135,7 +135,9 @@ impl Blobs {
             let path = ObjectPath::pack(location.pack());
             let range = entry.offset..entry.offset + u64::from(entry.sealed_len);
             let sealed = self.repository.store().get(&path, Some(range)).map_err(|e| missing_is_damage(e, &path))?;
-            let raw = format::open_frame(self.repository.keys(), entry, &sealed, base.as_deref())
+            let raw = self
+                .repository
+                .open_frame(location.pack(), entry, &sealed, base.as_deref())
                 .map_err(|e| damaged(location, e))?;
             let bytes = raw.len();
             Ok((Bytes::from(raw), bytes))

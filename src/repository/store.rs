@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use crate::backend::{Backend, Counted, ObjectStat, PutNew, Requests, Traffic};
+use crate::backend::{Backend, Counted, Mirrored, ObjectStat, PutNew, Requests, Traffic};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{ObjectPath, Sealed};
 
@@ -42,6 +42,11 @@ impl Store {
     /// What went over the wire so far, by class.
     pub fn traffic(&self) -> Traffic {
         self.backend.traffic()
+    }
+
+    /// The mirrors, where there may be some.
+    pub fn mirrored(&self) -> Option<&Mirrored> {
+        self.backend.mirrored()
     }
 
     /// The runtime that requests run on.
