@@ -103,6 +103,9 @@ pub struct Global {
     /// Option of an object store, e.g. endpoint, region, default-storage-class, ca-cert (repeatable)
     #[arg(short, long = "option", global = true, value_name = "KEY=VALUE")]
     pub option: Vec<String>,
+    /// An option or credential of the object store of one mirror (repeatable)
+    #[arg(long, global = true, value_name = "NAME:KEY=VALUE")]
+    pub mirror_option: Vec<String>,
 }
 
 /// What sorting needs at the very least.
@@ -189,6 +192,7 @@ pub enum Command {
     Tag(commands::tag::Arguments),
     Rewrite(commands::rewrite::Arguments),
     Copy(commands::copy::Arguments),
+    Mirror(commands::mirror::Arguments),
     Mount(commands::mount::Arguments),
     Prune(commands::prune::Arguments),
     Repair(commands::repair::Arguments),

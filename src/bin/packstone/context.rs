@@ -2,9 +2,9 @@
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use packstone::backend::{Backend, LocalBackend};
+use packstone::backend::{Backend, LocalBackend, Mirrored};
 #[cfg(feature = "cloud")]
 use packstone::backend::{CloudAddress, CloudBackend, RetryPolicy, Retrying};
 #[cfg(feature = "cloud")]
@@ -19,13 +19,15 @@ use crate::output::Output;
 use crate::place::{self, Place};
 use crate::progress::{Progress, Status};
 use crate::secrets::{self, Ask};
-use crate::signals;
+use crate::{mirrors, signals};
 
 /// What every command works with.
 pub struct Context {
     pub global: Global,
     pub output: Arc<Output>,
     runtime: Runtime,
+    /// Every repository that was opened.
+    opened: Mutex<Vec<Repository>>,
 }
 
 impl Context {
@@ -36,7 +38,7 @@ impl Context {
         }
         let runtime = Runtime::new().map_err(|e| Error::io("runtime", e))?;
         signals::watch(&runtime, output.clone())?;
-        Ok(Self { global, output, runtime })
+        Ok(Self { global, output, runtime, opened: Mutex::default() })
     }
 
     /// Runs one of the library's asynchronous functions to its end.
@@ -75,10 +77,21 @@ impl Context {
 
     fn open_with(&self, backend: Arc<dyn Backend>, secret: Secret, key_hint: Option<String>) -> Result<Repository> {
         let options = OpenOptions { cache: self.cache()?, key_hint };
-        self.wait(Repository::open(backend, secret, options))
+        let mirrored = Arc::new(Mirrored::new(backend));
+        let repository = self.wait(Repository::open(Arc::clone(&mirrored) as _, secret, options))?;
+        mirrors::attach(self, &repository, &mirrored)?;
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).push(repository.clone());
+        Ok(repository)
     }
 
-    fn connect(&self, place: Place) -> Result<Arc<dyn Backend>> {
+    /// What is left to do after a command that did not fail.
+    pub fn finish(&self) {
+        let opened = std::mem::take(&mut *self.opened.lock().unwrap_or_else(PoisonError::into_inner));
+        opened.iter().for_each(|repository| mirrors::finish(self, repository));
+    }
+
+    /// A place as a backend.
+    pub fn connect(&self, place: Place) -> Result<Arc<dyn Backend>> {
         match place {
             Place::Local(path) => Ok(Arc::new(self.wait(LocalBackend::open(path))?)),
             #[cfg(feature = "cloud")]

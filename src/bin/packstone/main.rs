@@ -7,6 +7,7 @@ mod describe;
 mod exit;
 mod lines;
 mod location;
+mod mirrors;
 mod ncdu;
 mod nodes;
 mod output;
@@ -35,7 +36,11 @@ fn main() -> ExitCode {
     let output = output::Output::new(&cli.global);
     let result = start_log()
         .and_then(|()| Context::new(cli.global, output.clone()))
-        .and_then(|context| commands::run(&context, cli.command));
+        .and_then(|context| {
+            let code = commands::run(&context, cli.command)?;
+            context.finish();
+            Ok(code)
+        });
     let code = match result {
         Ok(Code::Ok) => Code::Ok,
         Ok(code) => {
