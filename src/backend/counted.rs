@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::backend::{Answer, Backend, ObjectStat, PutNew, Traffic};
+use crate::backend::{Answer, Backend, Mirrored, ObjectStat, PutNew, Traffic};
 use crate::error::Result;
 use crate::format::{ObjectPath, Sealed};
 
@@ -160,5 +160,9 @@ impl<B: Backend> Backend for Counted<B> {
 
     fn list_unknown(&self) -> Answer<'_, Vec<String>> {
         Box::pin(async move { self.count(&self.counters.list, None, self.inner.list_unknown().await) })
+    }
+
+    fn mirrored(&self) -> Option<&Mirrored> {
+        self.inner.mirrored()
     }
 }

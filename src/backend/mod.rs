@@ -11,6 +11,7 @@ mod foreign;
 mod full;
 mod limited;
 mod local;
+mod mirrored;
 mod prices;
 mod retrying;
 mod simulated;
@@ -35,6 +36,7 @@ pub use foreign::detect_foreign;
 pub use full::WaitsWhenFull;
 pub use limited::{Limited, Limits};
 pub use local::LocalBackend;
+pub use mirrored::{Mirror, Mirrored, Unreachable};
 pub use prices::{Charge, Money, PriceTable, Prices};
 pub use retrying::{Retries, RetryAfter, RetryPolicy, Retrying};
 pub use simulated::{Damage, SimulatedBackend, StoppedWrite, StoredObjects};
@@ -110,6 +112,11 @@ pub trait Backend: Send + Sync {
     fn list_unknown(&self) -> Answer<'_, Vec<String>> {
         Box::pin(async { Ok(Vec::new()) })
     }
+
+    /// The mirrors, where there may be some.
+    fn mirrored(&self) -> Option<&Mirrored> {
+        None
+    }
 }
 
 impl<B: Backend + ?Sized> Backend for Arc<B> {
@@ -163,5 +170,9 @@ impl<B: Backend + ?Sized> Backend for Arc<B> {
 
     fn list_unknown(&self) -> Answer<'_, Vec<String>> {
         (**self).list_unknown()
+    }
+
+    fn mirrored(&self) -> Option<&Mirrored> {
+        (**self).mirrored()
     }
 }

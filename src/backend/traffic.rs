@@ -34,6 +34,26 @@ pub struct Traffic {
     pub retries: Retries,
 }
 
+impl Traffic {
+    /// Adds what went to another place.
+    pub fn add(&mut self, other: &Self) {
+        let (http, more) = (&mut self.http, &other.http);
+        http.writes += more.writes;
+        http.reads += more.reads;
+        http.lists += more.lists;
+        http.heads += more.heads;
+        http.deletes += more.deletes;
+        http.sent_bytes += more.sent_bytes;
+        http.received_bytes += more.received_bytes;
+        let (retries, more) = (&mut self.retries, &other.retries);
+        retries.transient += more.transient;
+        retries.throttled += more.throttled;
+        retries.timeouts += more.timeouts;
+        retries.repeated += more.repeated;
+        retries.given_up += more.given_up;
+    }
+}
+
 impl HttpRequests {
     /// Requests of every class that the store may charge for.
     pub fn total(&self) -> u64 {

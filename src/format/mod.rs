@@ -6,6 +6,7 @@ mod frame;
 mod gc;
 mod index;
 mod ledger;
+mod mirrors;
 mod object;
 mod pack;
 mod path;
@@ -20,6 +21,7 @@ pub use frame::{MAX_FRAME_LEN, SealedFrame, authenticate_frame, open_frame, seal
 pub use gc::GcRecord;
 pub use index::IndexContent;
 pub use ledger::LedgerRecord;
+pub use mirrors::{MirrorList, MirrorMark, MirrorMode, Placement};
 pub use pack::{FinishedPack, PackBuilder, PackTrailer, open_directory, verify_pack};
 pub use path::ObjectPath;
 pub use sealed::Sealed;

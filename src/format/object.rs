@@ -29,6 +29,8 @@ pub(in crate::format) enum Kind {
     Index,
     Gc,
     Ledger,
+    MirrorList,
+    MirrorMark,
 }
 
 impl Kind {
@@ -42,6 +44,8 @@ impl Kind {
             Self::Index => 6,
             Self::Gc => 7,
             Self::Ledger => 8,
+            Self::MirrorList => 12,
+            Self::MirrorMark => 13,
         }
     }
 

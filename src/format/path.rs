@@ -50,6 +50,16 @@ impl ObjectPath {
         Self(format!("ledger/{id}"))
     }
 
+    /// `mirrors/<n>`: the n-th list of the repository's placements, zero-padded so that names sort.
+    pub fn mirror_list(n: u64) -> Self {
+        Self(format!("mirrors/{n:010}"))
+    }
+
+    /// `mirrors/mark`: what makes a copy of the repository one of its mirrors.
+    pub fn mirror_mark() -> Self {
+        Self("mirrors/mark".to_owned())
+    }
+
     /// A path as a backend listed it; only `[0-9a-z/._-]`, no empty, `.` or `..` parts.
     pub fn parse(text: &str) -> Option<Self> {
         let allowed = |c: char| c.is_ascii_digit() || c.is_ascii_lowercase() || "/._-".contains(c);

@@ -16,6 +16,7 @@ mod find;
 mod forget;
 mod ls;
 mod mark;
+mod mirror;
 mod pack_content;
 mod prune;
 mod repair;
@@ -48,6 +49,10 @@ pub use files::{Children, Entries as FileEntries, FileContent, FileExtents, File
 pub use find::{BlobStart, Case, Criteria, FindOptions, Found, Pattern, SizeTest, Wanted, find};
 pub use forget::{ForgetGroup, ForgetOptions, ForgetReport, forget};
 pub use ls::{ListOptions, ListOrder, ListSummary, ls};
+pub use mirror::{
+    Healed, MirrorStatus, MirrorSyncOptions, MirrorSyncReport, NewMirror, mirror_add, mirror_heal, mirror_list,
+    mirror_promote, mirror_remove, mirror_status, mirror_sync,
+};
 pub use prune::{PruneOptions, PruneReport, prune};
 pub use repair::{RepairReport, repair_index};
 pub use restore::*;

@@ -48,8 +48,15 @@ impl Repository {
 
     /// Content of an index object.
     pub fn read_index(&self, path: &ObjectPath, id: IndexId) -> Result<IndexContent> {
-        self.store().get_and_open(path, None, |bytes| {
-            IndexContent::open(self.keys(), id, &bytes).map_err(|e| Error::damaged(path, e))
+        let open = |bytes: Bytes| IndexContent::open(self.keys(), id, &bytes).map_err(|e| Error::damaged(path, e));
+        self.store().get_and_open(path, None, open).or_else(|error| {
+            if error.kind() != ErrorKind::Damaged {
+                return Err(error);
+            }
+            let (_, bytes) = self.find_elsewhere(path).ok_or(error)?;
+            let content = open(bytes)?;
+            self.mirrored()?.suspect(path);
+            Ok(content)
         })
     }
 

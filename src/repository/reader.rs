@@ -148,19 +148,22 @@ impl Blobs {
             let range = entry.offset..entry.offset + u64::from(entry.sealed_len);
             let cached = self.uses_cache.then(|| self.repository.cached_frame(location)).flatten();
             let is_cached = cached.is_some();
-            let open = |sealed: Bytes| {
-                let raw = format::open_frame(self.repository.keys(), entry, &sealed, base.as_deref())
-                    .map_err(|e| damaged(location, e))?;
-                Ok((sealed, raw))
+            let sealed = match cached {
+                Some(sealed) => sealed,
+                None => self.repository.store().get(&path, Some(range)).map_err(|e| missing_is_damage(e, &path))?,
             };
-            let read = match cached {
-                Some(sealed) => open(sealed),
-                None => self.repository.store().get_and_open(&path, Some(range), open),
+            let raw = match format::open_frame(self.repository.keys(), entry, &sealed, base.as_deref()) {
+                Ok(raw) => {
+                    if !is_cached {
+                        self.repository.cache_read_frame(location, &sealed);
+                    }
+                    raw
+                }
+                Err(why) => self
+                    .repository
+                    .recover_frame(location.pack(), entry, base.as_deref(), why)
+                    .map_err(|e| damaged(location, e))?,
             };
-            let (sealed, raw) = read.map_err(|e| missing_is_damage(e, &path))?;
-            if !is_cached {
-                self.repository.cache_read_frame(location, &sealed);
-            }
             let bytes = raw.len();
             Ok((Bytes::from(raw), bytes))
         })?;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::backend::{Backend, Counted, ObjectStat, PutNew, Requests, Traffic};
+use crate::backend::{Backend, Counted, Mirrored, ObjectStat, PutNew, Requests, Traffic};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{ObjectPath, Sealed};
 
@@ -51,6 +51,11 @@ impl Store {
     /// What went over the wire so far, by class.
     pub fn traffic(&self) -> Traffic {
         self.backend.traffic()
+    }
+
+    /// The mirrors, where there may be some.
+    pub fn mirrored(&self) -> Option<&Mirrored> {
+        self.backend.mirrored()
     }
 
     /// The runtime that requests run on.
@@ -129,6 +134,13 @@ impl Store {
             }
             result => result,
         }
+    }
+
+    /// Reads what was read before and was damaged, by another way where there is one.
+    pub(super) fn get_again(&self, path: &ObjectPath, range: Option<Range<u64>>) -> Result<Bytes> {
+        tracing::warn!(%path, "damaged: reading once more");
+        self.backend.doubt(path);
+        self.get(path, range)
     }
 
     /// See [`Backend::get`]; what came over a wire and is not `whole` is asked for once more, and then taken as it comes.

@@ -136,6 +136,9 @@ pub struct Global {
     /// Storage class to take prices of, e.g. Cool or s3/GLACIER_IR [default: the one that objects are written with]
     #[arg(long, global = true, value_name = "CLASS", env = "PACKSTONE_PRICE_CLASS", hide_env_values = true)]
     pub price_class: Option<String>,
+    /// An option or credential of the object store of one mirror (repeatable)
+    #[arg(long, global = true, value_name = "NAME:KEY=VALUE")]
+    pub mirror_option: Vec<String>,
 }
 
 /// What sorting needs at the very least.
@@ -231,6 +234,7 @@ pub enum Command {
     Tag(commands::tag::Arguments),
     Rewrite(commands::rewrite::Arguments),
     Copy(commands::copy::Arguments),
+    Mirror(commands::mirror::Arguments),
     Mount(commands::mount::Arguments),
     Prune(commands::prune::Arguments),
     Repair(commands::repair::Arguments),

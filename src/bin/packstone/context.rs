@@ -4,7 +4,7 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use packstone::backend::{Backend, Limited, Limits, LocalBackend, Retries, WaitsWhenFull};
+use packstone::backend::{Backend, Limited, Limits, LocalBackend, Mirrored, Retries, WaitsWhenFull};
 #[cfg(feature = "cloud")]
 use packstone::backend::{CloudAddress, CloudBackend, RetryPolicy, Retrying};
 #[cfg(feature = "cloud")]
@@ -20,7 +20,7 @@ use crate::output::Output;
 use crate::place::{self, Place};
 use crate::progress::{Progress, Status};
 use crate::secrets::{self, Ask};
-use crate::{signals, trouble};
+use crate::{mirrors, signals, trouble};
 
 /// What every command works with.
 pub struct Context {
@@ -30,6 +30,8 @@ pub struct Context {
     runtime: Runtime,
     /// Every repository that was connected to.
     connected: Mutex<Vec<Arc<dyn Backend>>>,
+    /// Every repository that was opened.
+    opened: Mutex<Vec<Repository>>,
 }
 
 impl Context {
@@ -41,7 +43,7 @@ impl Context {
         let runtime = Runtime::new().map_err(|e| Error::io("runtime", e))?;
         let bill = Arc::new(Bill::new(&global)?);
         signals::watch(&runtime, output.clone(), bill.clone())?;
-        Ok(Self { global, output, bill, runtime, connected: Mutex::default() })
+        Ok(Self { global, output, bill, runtime, connected: Mutex::default(), opened: Mutex::default() })
     }
 
     /// Runs one of the library's asynchronous functions to its end.
@@ -90,14 +92,25 @@ impl Context {
     }
 
     fn open_with(&self, backend: Arc<dyn Backend>, secret: Secret, options: OpenOptions) -> Result<Repository> {
-        self.wait(Repository::open(backend, secret, options))
+        let mirrored = Arc::new(Mirrored::new(backend));
+        let repository = self.wait(Repository::open(Arc::clone(&mirrored) as _, secret, options))?;
+        mirrors::attach(self, &repository, &mirrored)?;
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).push(repository.clone());
+        Ok(repository)
     }
 
     fn opening(&self) -> Result<OpenOptions> {
         Ok(OpenOptions { cache: self.cache()?, cache_size_bytes: self.global.cache_size, ..OpenOptions::default() })
     }
 
-    fn connect(&self, place: Place) -> Result<Arc<dyn Backend>> {
+    /// What is left to do after a command that did not fail.
+    pub fn finish(&self) {
+        let opened = std::mem::take(&mut *self.opened.lock().unwrap_or_else(PoisonError::into_inner));
+        opened.iter().for_each(|repository| mirrors::finish(self, repository));
+    }
+
+    /// A place as a backend.
+    pub fn connect(&self, place: Place) -> Result<Arc<dyn Backend>> {
         match place {
             Place::Local(path) => {
                 let backend = self.bill.local(Arc::new(self.wait(LocalBackend::open(path))?))?;

@@ -8,6 +8,7 @@ mod describe;
 mod exit;
 mod lines;
 mod location;
+mod mirrors;
 mod ncdu;
 mod nodes;
 mod output;
@@ -38,6 +39,9 @@ fn main() -> ExitCode {
     let output = output::Output::new(&cli.global);
     let result = start_log().and_then(|()| Context::new(cli.global, output.clone())).and_then(|context| {
         let result = commands::run(&context, cli.command);
+        if result.is_ok() {
+            context.finish();
+        }
         context.bill.print(&output);
         context.report_trouble();
         result

@@ -12,7 +12,7 @@ use crate::id::{IndexId, PackId};
 const LISTINGS: usize = 5;
 
 /// Folders whose objects are looked at one by one.
-const FOLDERS: [&str; 7] = ["keys", "packs", "index", "sessions", "snapshots", "gc", "ledger"];
+const FOLDERS: [&str; 8] = ["keys", "packs", "index", "sessions", "snapshots", "gc", "ledger", "mirrors"];
 
 impl Check<'_> {
     /// Reads every index object from the backend, and makes the index in memory what those say that open, whatever a

@@ -15,6 +15,7 @@ pub mod forget;
 pub mod init;
 pub mod key;
 pub mod ls;
+pub mod mirror;
 pub mod mount;
 pub mod prune;
 pub mod repair;
@@ -51,6 +52,7 @@ pub fn run(context: &Context, command: Command) -> Result<Code> {
         Command::Tag(arguments) => tag::run(context, arguments),
         Command::Rewrite(arguments) => rewrite::run(context, arguments),
         Command::Copy(arguments) => copy::run(context, arguments),
+        Command::Mirror(arguments) => mirror::run(context, arguments),
         Command::Mount(arguments) => mount::run(context, arguments),
         Command::Key(arguments) => key::run(context, arguments),
         Command::Cache(arguments) => cache::run(context, &arguments),

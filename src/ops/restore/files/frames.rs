@@ -17,7 +17,7 @@ use super::batch::{Batch, Body, Flag, Item};
 use super::examine::wrong_length;
 use super::run::Run;
 use crate::error::{DecodeError, Error, ErrorKind, Result};
-use crate::format::{self, BlobEntry, FrameEntry, IndexedPack, ObjectPath};
+use crate::format::{BlobEntry, BlobKind, FrameEntry, IndexedPack, ObjectPath};
 use crate::id::{BlobId, PackId};
 use crate::index::BlobLocation;
 use crate::record::Extent;
@@ -343,15 +343,7 @@ impl Work<'_, '_> {
                 count += 1;
             }
             let repository = self.run.reader.repository();
-            let are_whole = |bytes: &[u8]| {
-                rest[..count].iter().all(|number| {
-                    let entry = &pack.directory.frames[number.1 as usize];
-                    let from = entry.offset.saturating_sub(read.start) as usize;
-                    let frame = bytes.get(from..from.saturating_add(entry.sealed_len as usize));
-                    frame.is_some_and(|frame| format::authenticate_frame(repository.keys(), entry, frame).is_ok())
-                })
-            };
-            let bytes = repository.store().get_checked(&path, Some(read.clone()), are_whole);
+            let bytes = repository.store().get(&path, Some(read.clone()));
             for number in &rest[..count] {
                 let frame = match (&bytes, range(number)) {
                     (Ok(bytes), Some(frame)) => {
@@ -404,8 +396,8 @@ impl<'f, 'a, 'r> Frame<'f, 'a, 'r> {
         let (pack, bytes) = find(sealed, number)?;
         let frame = number.1 as usize;
         let entry = &pack.directory.frames[frame];
-        let keys = work.run.reader.repository().keys();
-        let raw = format::open_frame(keys, entry, bytes, None).map_err(|why| damaged(pack, why))?;
+        let repository = work.run.reader.repository();
+        let raw = repository.open_frame(pack.id, entry, bytes, None).map_err(|why| damaged(pack, why))?;
         let mut start = 0;
         let blobs = entry.blobs.iter().map(|blob| {
             let this = (start, false);
@@ -439,8 +431,8 @@ impl<'f, 'a, 'r> Frame<'f, 'a, 'r> {
         let (_, base) = opened.slice(start)?;
         let (pack, bytes) = find(sealed, number)?;
         let entry = &pack.directory.frames[number.1 as usize];
-        let keys = self.work.run.reader.repository().keys();
-        let raw = format::open_frame(keys, entry, bytes, Some(&base)).map_err(|why| damaged(pack, why))?;
+        let repository = self.work.run.reader.repository();
+        let raw = repository.open_frame(pack.id, entry, bytes, Some(&base)).map_err(|why| damaged(pack, why))?;
         let content = Bytes::from(raw);
         let blob = entry.blobs.first().filter(|blob| blob.id == extent.id);
         let blob = blob.ok_or_else(|| damaged(pack, DecodeError::IdMismatch))?;
@@ -475,7 +467,7 @@ impl Opened {
 }
 
 fn verify(run: &Run<'_>, pack: &IndexedPack, blob: &BlobEntry, content: &[u8]) -> Result<()> {
-    if blob.kind == format::BlobKind::Chunk && run.reader.repository().keys().blob_id_chunk(content) == blob.id {
+    if blob.kind == BlobKind::Chunk && run.reader.repository().keys().blob_id_chunk(content) == blob.id {
         return Ok(());
     }
     let object = ObjectPath::pack(pack.id);
