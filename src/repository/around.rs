@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use super::look::{LastLook, Look, Looking, Wanted};
 use super::object_cache::ObjectCache;
 use super::{Repository, Session};
+use crate::error::Result;
 use crate::format::{BlobKind, FrameEntry};
 use crate::id::{PackId, SnapshotId};
 use crate::index::BlobLocation;
@@ -28,6 +29,8 @@ pub(super) struct Around {
     pub(super) ahead: Mutex<Ahead>,
     /// A session that was registered while the repository was opened.
     pub(super) registered: Registered,
+    /// The first list of placements, asked for while the repository was opened.
+    pub(super) mirror_list: Mutex<Option<JoinHandle<Result<Option<Bytes>>>>>,
     /// Snapshots that were listed for somebody who reads and not asked for since; `None` where that is not to serve.
     pub(super) just_listed: Mutex<Option<HashSet<SnapshotId>>>,
     pub(super) frames: Option<Arc<ObjectCache>>,

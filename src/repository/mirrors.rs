@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::around::lock;
 use super::random::random;
 use super::{Repository, Store};
 use crate::backend::{Backend, Mirrored, PutNew};
@@ -23,8 +24,12 @@ pub struct Mirrors {
 impl Repository {
     /// The newest list of placements and the mark of a mirror. One request where there never was a mirror.
     pub fn mirrors(&self) -> Result<Mirrors> {
-        let oldest = ObjectPath::mirror_list(1);
-        let Some(first) = self.store().find(&oldest)? else { return Ok(Mirrors::default()) };
+        let asked = lock(&self.0.around.mirror_list).take();
+        let first = match asked {
+            Some(asked) => self.store().wait(asked)?,
+            None => self.store().find(&ObjectPath::mirror_list(1))?,
+        };
+        let Some(first) = first else { return Ok(Mirrors::default()) };
         let (mut newest, mut mark) = (1, None);
         for (path, _) in self.store().list("mirrors/")? {
             if path == ObjectPath::mirror_mark() {

@@ -101,14 +101,22 @@ impl Repository {
 }
 
 fn open(store: Store, secret: &Secret, options: &OpenOptions) -> Result<Repository> {
-    if !store.is_local()
-        && let Some(cache) = &options.cache
-        && let Some(known) = KnownPlace::read(cache, &store.location())
-        && let Some(repository) = open_known(&store, secret, options, cache, &known)?
-    {
-        return Ok(repository);
-    }
-    open_afresh(store, secret, options)
+    let has_mirrors = !store.is_local() && store.mirrored().is_some();
+    let mirror_list = has_mirrors.then(|| store.start_find(ObjectPath::mirror_list(1)));
+    let known = match &options.cache {
+        Some(cache) if !store.is_local() => KnownPlace::read(cache, &store.location()).map(|known| (cache, known)),
+        _ => None,
+    };
+    let opened = match known {
+        Some((cache, known)) => open_known(&store, secret, options, cache, &known)?,
+        None => None,
+    };
+    let repository = match opened {
+        Some(repository) => repository,
+        None => open_afresh(store, secret, options)?,
+    };
+    *lock(&repository.0.around.mirror_list) = mirror_list;
+    Ok(repository)
 }
 
 /// Opens with what was here last time, while the store is asked whether it still is. `None` when the secret is not that
