@@ -7,6 +7,7 @@
 
 mod cache;
 mod create;
+mod exclusive;
 mod framer;
 mod gc;
 mod keys;
@@ -25,7 +26,8 @@ mod writer;
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 
-pub use create::CreateOptions;
+pub use create::{CreateOptions, Protocol};
+pub use exclusive::{Exclusive, ExclusiveMarker, Leftovers};
 pub use gc::GcRecords;
 pub use keys::{KeySlotInfo, Secret};
 pub use open::OpenOptions;

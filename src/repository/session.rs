@@ -71,6 +71,9 @@ impl Drop for Session {
 
 impl Repository {
     /// Registers a new session: the first step of everything that writes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Busy`] while somebody works alone on a store where nobody can be fenced.
     pub fn register_session(&self) -> Result<Session> {
         let id = SnapshotId::new(random());
         let machine = Machine::this();
@@ -90,7 +93,15 @@ impl Repository {
         }
         let beats = Arc::new(AtomicU32::new(0));
         let heart = self.start_heart(id, Arc::clone(&beats));
-        Ok(Session { id, beats, heart, store: self.store().clone() })
+        let session = Session { id, beats, heart, store: self.store().clone() };
+        // The order is load-bearing: the session is registered, now markers are listed.
+        if !self.can_fence()
+            && let Err(busy) = self.wait_for_exclusive()
+        {
+            session.close()?;
+            return Err(busy);
+        }
+        Ok(session)
     }
 
     /// Sessions without an outcome that are registered now.

@@ -4,12 +4,12 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use packstone::backend::{Backend, LocalBackend};
+use packstone::backend::{Backend, Fitness, LocalBackend, Probe};
 #[cfg(feature = "cloud")]
-use packstone::backend::{CloudAddress, CloudBackend, RetryPolicy, Retrying};
+use packstone::backend::{CloudAddress, CloudBackend, ProbeOptions, RetryPolicy, Retrying, probe};
 #[cfg(feature = "cloud")]
 use packstone::format::ObjectPath;
-use packstone::repository::{CreateOptions, OpenOptions, Repository, Secret};
+use packstone::repository::{CreateOptions, OpenOptions, Protocol, Repository, Secret};
 use packstone::{Error, ErrorKind};
 use tokio::runtime::Runtime;
 
@@ -97,8 +97,9 @@ impl Context {
         Ok(Arc::new(Retrying::new(CloudBackend::open(address)?, policy)))
     }
 
-    /// Creates the repository.
-    pub fn create(&self, options: CreateOptions) -> Result<Repository> {
+    /// Creates the repository, on an object store once that was probed. Where it cannot fence anybody, only if that is
+    /// allowed.
+    pub fn create(&self, options: CreateOptions, weak: AllowWeak) -> Result<(Repository, Option<Probe>)> {
         let place = self.repository()?;
         let taken = || Failure::from(Error::new(ErrorKind::AlreadyExists, &place, "a repository is here already"));
         // Before anybody is asked for a password.
@@ -111,7 +112,7 @@ impl Context {
                 }
                 let secret = secrets::read(&self.global, Ask::Twice)?;
                 let backend = Arc::new(self.wait(LocalBackend::create(path.clone()))?);
-                return self.create_on(backend, secret, options);
+                return Ok((self.create_on(backend, secret, options)?, None));
             }
             #[cfg(feature = "cloud")]
             Place::Cloud(address) => self.cloud(address)?,
@@ -120,7 +121,13 @@ impl Context {
         if self.wait(backend.stat(&ObjectPath::config()))?.is_some() {
             return Err(taken());
         }
-        self.create_on(backend, secrets::read(&self.global, Ask::Twice)?, options)
+        #[cfg(feature = "cloud")]
+        {
+            let probe = self.wait(probe(Arc::clone(&backend), ProbeOptions::default()))?;
+            let protocol = protocol(&place, &probe, weak)?;
+            let secret = secrets::read(&self.global, Ask::Twice)?;
+            Ok((self.create_on(backend, secret, CreateOptions { protocol, ..options })?, Some(probe)))
+        }
     }
 
     fn create_on(&self, backend: Arc<dyn Backend>, secret: Secret, options: CreateOptions) -> Result<Repository> {
@@ -159,6 +166,35 @@ impl Context {
             Failure::from(Error::io(folder.display(), e)).hint("--cache-dir chooses another folder, --no-cache none")
         })?;
         Ok(Some(folder))
+    }
+}
+
+/// Whether a repository may be kept where nobody can be fenced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AllowWeak {
+    Yes,
+    No,
+}
+
+/// How a repository on this store works, if at all.
+fn protocol(place: &Place, probe: &Probe, weak: AllowWeak) -> Result<Protocol> {
+    let problems: Vec<String> = probe
+        .findings
+        .iter()
+        .filter_map(|finding| Some(format!("{}: {}", finding.guarantee.name(), finding.problem.as_ref()?)))
+        .collect();
+    let refuse = |hint: &str| {
+        let message = format!("the store does not keep what a repository counts on: {}", problems.join("; "));
+        Err(Failure::from(Error::new(ErrorKind::Failed, place, message)).hint(hint))
+    };
+    match (probe.fitness(), weak) {
+        (Fitness::Full, _) => Ok(Protocol::Full),
+        (Fitness::Weak, AllowWeak::Yes) => Ok(Protocol::Weak),
+        (Fitness::Weak, AllowWeak::No) => refuse(
+            "--allow-weak creates a repository that makes do without: backups still run side by side, but nothing else \
+             may run while `prune` does",
+        ),
+        (Fitness::Unfit, _) => refuse("what is written there might be lost: use another store"),
     }
 }
 
