@@ -60,6 +60,16 @@ impl ObjectPath {
         Self("mirrors/mark".to_owned())
     }
 
+    /// `exclusive/<id>`: somebody works alone, on a store where nobody can be fenced.
+    pub fn exclusive(id: SnapshotId) -> Self {
+        Self(format!("exclusive/{id}"))
+    }
+
+    /// `probe/<id>-<n>`: written to see what the store does with it, and removed.
+    pub fn probe(id: u64, n: u32) -> Self {
+        Self(format!("probe/{id:016x}-{n}"))
+    }
+
     /// A path as a backend listed it; only `[0-9a-z/._-]`, no empty, `.` or `..` parts.
     pub fn parse(text: &str) -> Option<Self> {
         let allowed = |c: char| c.is_ascii_digit() || c.is_ascii_lowercase() || "/._-".contains(c);

@@ -40,6 +40,19 @@ impl SessionRecord {
     }
 }
 
+impl SessionRecord {
+    /// The object for `exclusive/<id>`.
+    pub fn seal_exclusive(&self, keys: &Keys, random: &[u8; 32]) -> Sealed {
+        object::seal(Kind::Session, keys, ObjectPath::exclusive(self.id).as_str(), random, self)
+    }
+
+    /// Who works alone under this id.
+    pub fn open_exclusive(keys: &Keys, id: SnapshotId, object: &[u8]) -> Result<Self, DecodeError> {
+        let record: Self = object::open(Kind::Session, keys, ObjectPath::exclusive(id).as_str(), object)?;
+        if record.id == id { Ok(record) } else { Err(DecodeError::IdMismatch) }
+    }
+}
+
 /// A sign of life, at `sessions/<id>/<n>` with n from 1.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heartbeat {

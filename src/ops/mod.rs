@@ -10,6 +10,7 @@ mod copy;
 mod datoms;
 mod derived;
 mod diff;
+mod doctor;
 mod dump;
 mod files;
 mod find;
@@ -44,6 +45,7 @@ pub use diff::{
     DiffSummary, Difference, FileChange, FileCounts, FileDiffOptions, FileDiffSummary, SnapshotPath, What, diff,
     diff_directory, diff_files,
 };
+pub use doctor::{DoctorOptions, DoctorReport, doctor};
 pub use dump::{Archive, DumpOptions, DumpSummary, dump_files};
 pub use files::{Children, Entries as FileEntries, FileContent, FileExtents, FileTree, Piece};
 pub use find::{BlobStart, Case, Criteria, FindOptions, Found, Pattern, SizeTest, Wanted, find};

@@ -20,12 +20,24 @@ use crate::id::RepositoryId;
 pub struct CreateOptions {
     /// Sizes at which content is cut.
     pub chunker: ChunkerParameters,
+    /// What the store was found to honour, if less than everything.
+    pub protocol: Protocol,
     /// Cost of trying a password.
     pub kdf: KdfParameters,
     /// Name of the first key slot.
     pub key_label: String,
     /// Folder of the local cache; none by default.
     pub cache: Option<PathBuf>,
+}
+
+/// How clients and pruners get along.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// They work side by side: the store honours `put_new`.
+    #[default]
+    Full,
+    /// Nobody can be fenced, so who prunes must be alone.
+    Weak,
 }
 
 /// Encoded values longer than this become blobs of their own.
@@ -42,6 +54,7 @@ impl Repository {
 }
 
 fn create(store: Store, secret: &Secret, options: &CreateOptions) -> Result<Repository> {
+    let store = store.with_conditional_put(options.protocol == Protocol::Full);
     if store.stat(&ObjectPath::config())?.is_some() {
         return Err(Error::new(ErrorKind::AlreadyExists, store.location(), "a repository is here already"));
     }
@@ -50,7 +63,7 @@ fn create(store: Store, secret: &Secret, options: &CreateOptions) -> Result<Repo
         created_ms: now_ms(),
         chunker: options.chunker,
         inline_value_max_bytes: INLINE_VALUE_MAX_BYTES,
-        conditional_put: true,
+        conditional_put: options.protocol == Protocol::Full,
     };
     config.chunker.sizes().map_err(|e| Error::new(ErrorKind::Usage, "chunker", e))?;
     let keyring = Keyring::new(MasterKey::new(random()));

@@ -10,6 +10,7 @@ mod cache;
 mod cache_file;
 mod caches;
 mod create;
+mod exclusive;
 mod framer;
 mod gc;
 mod keys;
@@ -33,7 +34,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 
 pub use caches::{CacheInfo, caches, remove_cache};
-pub use create::CreateOptions;
+pub use create::{CreateOptions, Protocol};
+pub use exclusive::{Exclusive, ExclusiveMarker, Leftovers};
 pub use gc::GcRecords;
 pub use keys::{KeySlotInfo, Secret};
 pub use mirrors::{Mirrors, is_intact};

@@ -267,6 +267,7 @@ pub(super) fn assemble(
     options: &OpenOptions,
     last: LastLook,
 ) -> Result<Repository> {
+    let store = store.with_conditional_put(config.conditional_put);
     let keys = Arc::new(Keys::derive(config.id, &keyring));
     let tree_keys = TreeKeys { split: keys.tree_split_key(), long_key: keys.tree_long_key() };
     let cache = options.cache.as_ref().map(|folder| folder.join(config.id.to_string()));

@@ -88,6 +88,9 @@ impl Drop for Session {
 
 impl Repository {
     /// Registers a new session: the first step of everything that writes. What was seen before it does not count.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Busy`] while somebody works alone on a store where nobody can be fenced.
     pub fn register_session(&self) -> Result<Session> {
         self.forget_look();
         match self.take_registered() {
@@ -124,7 +127,15 @@ impl Repository {
         }
         let beats = Arc::new(AtomicU32::new(0));
         let heart = start_heart(self.store().clone(), Arc::clone(self.keys()), id, Arc::clone(&beats));
-        Ok(Session { id, beats, heart, store: self.store().clone() })
+        let session = Session { id, beats, heart, store: self.store().clone() };
+        // The order is load-bearing: the session is registered, now markers are listed.
+        if !self.can_fence()
+            && let Err(busy) = self.wait_for_exclusive()
+        {
+            session.close()?;
+            return Err(busy);
+        }
+        Ok(session)
     }
 
     /// Sessions without an outcome that are registered now.

@@ -26,11 +26,23 @@ pub(super) type Listing = Vec<(ObjectPath, ObjectStat)>;
 pub struct Store {
     backend: Arc<Counted<Arc<dyn Backend>>>,
     runtime: Handle,
+    conditional_put: bool,
 }
 
 impl Store {
     pub(super) fn new(backend: Arc<dyn Backend>, runtime: Handle) -> Self {
-        Self { backend: Arc::new(Counted::new(backend)), runtime }
+        Self { backend: Arc::new(Counted::new(backend)), runtime, conditional_put: true }
+    }
+
+    /// The same store, whose own `put_new` counts for nothing unless `honoured`: then an object is created by looking,
+    /// writing and reading back, which is enough where nobody races.
+    pub(super) fn with_conditional_put(self, honoured: bool) -> Self {
+        Self { conditional_put: honoured, ..self }
+    }
+
+    /// The backend underneath, its requests counted here.
+    pub fn backend(&self) -> Arc<dyn Backend> {
+        Arc::clone(&self.backend) as Arc<dyn Backend>
     }
 
     /// Where the objects are, as shown to people.
@@ -76,6 +88,9 @@ impl Store {
 
     /// See [`Backend::put_new`]; an unclear or refused write of the same bytes counts as created.
     pub fn put_new(&self, path: &ObjectPath, body: Sealed) -> Result<PutNew> {
+        if !self.conditional_put {
+            return self.put_unless_there(path, body);
+        }
         match self.runtime.block_on(self.backend.put_new(path, body.clone())) {
             Ok(PutNew::Created) => Ok(PutNew::Created),
             Ok(PutNew::Exists) => Ok(if self.holds(path, &body)? { PutNew::Created } else { PutNew::Exists }),
@@ -303,6 +318,14 @@ impl Store {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    fn put_unless_there(&self, path: &ObjectPath, body: Sealed) -> Result<PutNew> {
+        if let Some(there) = self.find(path)? {
+            return Ok(if there == body.bytes() { PutNew::Created } else { PutNew::Exists });
+        }
+        self.put(path, body.clone())?;
+        Ok(if self.holds(path, &body)? { PutNew::Created } else { PutNew::Exists })
     }
 
     fn holds(&self, path: &ObjectPath, body: &Sealed) -> Result<bool> {

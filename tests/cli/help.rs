@@ -15,6 +15,7 @@ const COMMANDS: [&str; 18] = [
     "cat",
     "verify",
     "check",
+    "doctor",
     "forget",
     "prune",
     "repair",

@@ -4,6 +4,7 @@
 //! data is then lost: so the model would notice, and so the rule is needed.
 //! `cargo test --release --test model -- --ignored` explores the configurations with millions of states.
 
+mod alone;
 mod client;
 mod protocol;
 mod pruner;

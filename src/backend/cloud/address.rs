@@ -24,6 +24,8 @@ struct Service {
     place: &'static str,
     /// Variables of the cloud's own tools that OpenDAL does not read, and the option that each stands for.
     variables: &'static [(&'static str, &'static str)],
+    /// Options that make sense here, by OpenDAL's names: it ignores those that it does not know.
+    options: &'static [&'static str],
     built: bool,
 }
 
@@ -39,6 +41,31 @@ const SERVICES: [Service; 6] = [
             ("AWS_ACCESS_KEY_ID", "access_key_id"),
             ("AWS_SECRET_ACCESS_KEY", "secret_access_key"),
             ("AWS_SESSION_TOKEN", "session_token"),
+            ("AWS_PROFILE", "profile"),
+        ],
+        options: &[
+            "endpoint",
+            "region",
+            "profile",
+            "access_key_id",
+            "secret_access_key",
+            "session_token",
+            "role_arn",
+            "role_session_name",
+            "external_id",
+            "skip_signature",
+            "disable_config_load",
+            "disable_ec2_metadata",
+            "enable_virtual_host_style",
+            "enable_request_payer",
+            "default_storage_class",
+            "default_acl",
+            "checksum_algorithm",
+            "server_side_encryption",
+            "server_side_encryption_aws_kms_key_id",
+            "server_side_encryption_customer_algorithm",
+            "server_side_encryption_customer_key",
+            "server_side_encryption_customer_key_md5",
         ],
         built: cfg!(feature = "s3"),
     },
@@ -49,6 +76,19 @@ const SERVICES: [Service; 6] = [
             ("GOOGLE_APPLICATION_CREDENTIALS", "credential_path"),
             ("STORAGE_EMULATOR_HOST", "endpoint"),
             ("GOOGLE_STORAGE_TOKEN", "token"),
+        ],
+        options: &[
+            "endpoint",
+            "credential",
+            "credential_path",
+            "service_account",
+            "token",
+            "scope",
+            "skip_signature",
+            "disable_config_load",
+            "disable_vm_metadata",
+            "default_storage_class",
+            "predefined_acl",
         ],
         built: cfg!(feature = "gcs"),
     },
@@ -63,6 +103,16 @@ const SERVICES: [Service; 6] = [
             ("AZURE_STORAGE_SAS_TOKEN", "sas_token"),
             ("AZURE_STORAGE_ENDPOINT", "endpoint"),
         ],
+        options: &[
+            "endpoint",
+            "account_name",
+            "account_key",
+            "sas_token",
+            "skip_signature",
+            "encryption_key",
+            "encryption_key_sha256",
+            "encryption_algorithm",
+        ],
         built: cfg!(feature = "azblob"),
     },
     Service {
@@ -73,21 +123,39 @@ const SERVICES: [Service; 6] = [
             ("B2_APPLICATION_KEY", "application_key"),
             ("B2_BUCKET_ID", "bucket_id"),
         ],
+        options: &["application_key_id", "application_key", "bucket_id"],
         built: cfg!(feature = "b2"),
     },
     Service {
         scheme: "webdav",
         place: "endpoint",
         variables: &[("WEBDAV_USERNAME", "username"), ("WEBDAV_PASSWORD", "password"), ("WEBDAV_TOKEN", "token")],
+        options: &["endpoint", "username", "password", "token", "disable_create_dir"],
         built: cfg!(feature = "webdav"),
     },
     Service {
         scheme: "sftp",
         place: "endpoint",
         variables: &[("SFTP_USER", "user"), ("SFTP_KEY", "key"), ("SFTP_KNOWN_HOSTS_STRATEGY", "known_hosts_strategy")],
+        options: &["endpoint", "user", "key", "known_hosts_strategy"],
         built: cfg!(feature = "sftp"),
     },
 ];
+
+impl Service {
+    fn option(&self, name: &str) -> Option<&'static str> {
+        let name = name.replace('-', "_");
+        let stands_for = |known: &&str| {
+            *known == name || ["default_", "enable_"].iter().any(|start| known.strip_prefix(start) == Some(&*name))
+        };
+        self.options.iter().find(|known| stands_for(known)).copied()
+    }
+
+    fn known_options(&self) -> String {
+        let known = self.options.iter().map(|option| option.replace('_', "-"));
+        known.chain([CA_FILE.to_owned()]).collect::<Vec<_>>().join(", ")
+    }
+}
 
 impl CloudAddress {
     /// Whether this is written like the address of a store rather than a path.
@@ -96,10 +164,10 @@ impl CloudAddress {
     }
 
     /// The address, with options from the variables that the cloud's own tools read, as `variable` has them, and from
-    /// `options`, which go before: OpenDAL's names with `-` or `_`, and `ca-cert`.
+    /// `options`, which go before: OpenDAL's names with `-` or `_`, also without `default-` or `enable-`, and `ca-cert`.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] when it is no address, or names a service that is not built in.
+    /// [`ErrorKind::Usage`] when it is no address, names a service that is not built in, or an option has no meaning there.
     pub fn parse(text: &str, options: &[(String, String)], variable: &dyn Fn(&str) -> Option<String>) -> Result<Self> {
         let refuse = |message: String| Err(Error::new(ErrorKind::Usage, text, message));
         let Some((scheme, rest)) = text.split_once("://") else {
@@ -138,17 +206,23 @@ impl CloudAddress {
         } else {
             all.insert(service.place.to_owned(), place.to_owned());
         }
-        if scheme == "s3" {
-            all.entry("region".to_owned()).or_insert_with(|| "us-east-1".to_owned());
-        }
         all.insert("root".to_owned(), format!("/{}", prefix.trim_matches('/')));
         let mut ca_file = None;
         for (name, value) in options {
             if name == CA_FILE {
                 ca_file = Some(PathBuf::from(value));
             } else {
-                all.insert(name.replace('-', "_"), value.clone());
+                let Some(known) = service.option(name) else {
+                    return refuse(format!(
+                        "`{scheme}://` has no option `{name}`; there are {}",
+                        service.known_options()
+                    ));
+                };
+                all.insert(known.to_owned(), value.clone());
             }
+        }
+        if scheme == "s3" {
+            all.entry("region".to_owned()).or_insert_with(|| "us-east-1".to_owned());
         }
         let shown = format!("{scheme}://{}", rest.trim_end_matches('/'));
         Ok(Self { service, shown, options: all, ca_file })
@@ -265,6 +339,55 @@ mod tests {
         }
         let cold = parse("s3://bucket", &[("default-storage-class", "GLACIER_IR")], &[]).unwrap();
         assert_eq!(cold.storage_class(), Some("GLACIER_IR"));
+    }
+
+    #[test]
+    fn an_option_nobody_knows_is_refused_with_those_there_are() {
+        let error = parse("s3://bucket", &[("enpoint", "http://localhost:1")], &[]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Usage);
+        assert!(error.message().contains("`enpoint`") && error.message().contains("endpoint, region"), "{error}");
+        for place in ["bucket", "root"] {
+            assert!(parse("s3://bucket", &[(place, "other")], &[]).is_err(), "{place} is in the address");
+        }
+        let address = parse("s3://bucket", &[("storage-class", "GLACIER_IR"), ("ca_cert", "/x.pem")], &[]);
+        assert!(address.is_err(), "ca-cert is written with a dash");
+        let address = parse("s3://b", &[("storage-class", "X"), ("virtual-host-style", "true")], &[]).unwrap();
+        assert_eq!(address.options["default_storage_class"], "X");
+        assert_eq!(address.options["enable_virtual_host_style"], "true");
+    }
+
+    fn is_known<C: opendal::Configurator + PartialEq>(place: &str, option: &str) -> bool {
+        let mut options = BTreeMap::from([(place.to_owned(), "x".to_owned())]);
+        let without = C::from_iter(options.clone()).unwrap();
+        options.insert(option.to_owned(), "true".to_owned());
+        C::from_iter(options).is_ok_and(|with| with != without)
+    }
+
+    /// A name that OpenDAL does not know would do nothing.
+    #[test]
+    fn every_option_is_one_of_opendals() {
+        for service in &SERVICES {
+            for option in service.options.iter().chain(service.variables.iter().map(|(_, option)| option)) {
+                let known = match service.scheme {
+                    "s3" => is_known::<opendal::services::S3Config>(service.place, option),
+                    #[cfg(feature = "gcs")]
+                    "gcs" => is_known::<opendal::services::GcsConfig>(service.place, option),
+                    #[cfg(feature = "azblob")]
+                    "azblob" => is_known::<opendal::services::AzblobConfig>(service.place, option),
+                    #[cfg(feature = "webdav")]
+                    "webdav" => is_known::<opendal::services::WebdavConfig>(service.place, option),
+                    #[cfg(feature = "b2")]
+                    "b2" => is_known::<opendal::services::B2Config>(service.place, option),
+                    #[cfg(feature = "sftp")]
+                    "sftp" => is_known::<opendal::services::SftpConfig>(service.place, option),
+                    other => {
+                        assert!(!service.built, "{other}");
+                        continue;
+                    }
+                };
+                assert!(known, "{}: {option}", service.scheme);
+            }
+        }
     }
 
     #[test]

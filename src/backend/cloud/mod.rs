@@ -146,6 +146,9 @@ impl Backend for CloudBackend {
     fn get<'a>(&'a self, path: &'a ObjectPath, range: Option<Range<u64>>) -> Answer<'a, Bytes> {
         Box::pin(noting(async move {
             let wanted = range.as_ref().map(|range| range.end.saturating_sub(range.start));
+            if range.as_ref().is_some_and(|range| range.start > range.end) {
+                return Err(Error::new(ErrorKind::Usage, path, "range ends before it starts"));
+            }
             if wanted == Some(0) {
                 return Ok(Bytes::new());
             }
@@ -168,7 +171,8 @@ impl Backend for CloudBackend {
     fn stat<'a>(&'a self, path: &'a ObjectPath) -> Answer<'a, Option<ObjectStat>> {
         Box::pin(noting(async move {
             match self.operator.stat(path.as_str()).await {
-                Ok(metadata) => Ok(Some(list::stat(&metadata))),
+                Ok(metadata) if metadata.is_file() => Ok(Some(list::stat(&metadata))),
+                Ok(_) => Ok(None),
                 Err(missing) if missing.kind() == opendal::ErrorKind::NotFound => Ok(None),
                 Err(other) => Err(error::of(path, other)),
             }

@@ -230,6 +230,7 @@ pub enum Command {
     Cat(commands::cat::Arguments),
     Verify(commands::verify::Arguments),
     Check(commands::check::Arguments),
+    Doctor(commands::doctor::Arguments),
     Forget(commands::forget::Arguments),
     Tag(commands::tag::Arguments),
     Rewrite(commands::rewrite::Arguments),

@@ -4,12 +4,12 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use packstone::backend::{Backend, Limited, Limits, LocalBackend, Mirrored, Retries, WaitsWhenFull};
+use packstone::backend::{Backend, Fitness, Limited, Limits, LocalBackend, Mirrored, Probe, Retries, WaitsWhenFull};
 #[cfg(feature = "cloud")]
-use packstone::backend::{CloudAddress, CloudBackend, RetryPolicy, Retrying};
+use packstone::backend::{CloudAddress, CloudBackend, ProbeOptions, RetryPolicy, Retrying, probe};
 #[cfg(feature = "cloud")]
 use packstone::format::ObjectPath;
-use packstone::repository::{CreateOptions, Intent, OpenOptions, Repository, Secret};
+use packstone::repository::{CreateOptions, Intent, OpenOptions, Protocol, Repository, Secret};
 use packstone::{Error, ErrorKind};
 use tokio::runtime::Runtime;
 
@@ -161,8 +161,9 @@ impl Context {
         Ok(self.restrained(Arc::new(Retrying::new(billed, policy))))
     }
 
-    /// Creates the repository.
-    pub fn create(&self, options: CreateOptions) -> Result<Repository> {
+    /// Creates the repository, on an object store once that was probed. Where it cannot fence anybody, only if that is
+    /// allowed.
+    pub fn create(&self, options: CreateOptions, weak: AllowWeak) -> Result<(Repository, Option<Probe>)> {
         let place = self.repository()?;
         let taken = || Failure::from(Error::new(ErrorKind::AlreadyExists, &place, "a repository is here already"));
         // Before anybody is asked for a password.
@@ -176,7 +177,7 @@ impl Context {
                 let secret = secrets::read(&self.global, Ask::Twice)?;
                 let backend = self.bill.local(Arc::new(self.wait(LocalBackend::create(path.clone()))?))?;
                 let backend = self.restrained(backend);
-                return self.create_on(backend, secret, options);
+                return Ok((self.create_on(backend, secret, options)?, None));
             }
             #[cfg(feature = "cloud")]
             Place::Cloud(address) => self.cloud(address)?,
@@ -185,7 +186,13 @@ impl Context {
         if self.wait(backend.stat(&ObjectPath::config()))?.is_some() {
             return Err(taken());
         }
-        self.create_on(backend, secrets::read(&self.global, Ask::Twice)?, options)
+        #[cfg(feature = "cloud")]
+        {
+            let probe = self.wait(probe(Arc::clone(&backend), ProbeOptions::default()))?;
+            let protocol = protocol(&place, &probe, weak)?;
+            let secret = secrets::read(&self.global, Ask::Twice)?;
+            Ok((self.create_on(backend, secret, CreateOptions { protocol, ..options })?, Some(probe)))
+        }
     }
 
     fn create_on(&self, backend: Arc<dyn Backend>, secret: Secret, options: CreateOptions) -> Result<Repository> {
@@ -230,6 +237,35 @@ impl Context {
             },
         };
         Ok(Some(folder))
+    }
+}
+
+/// Whether a repository may be kept where nobody can be fenced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AllowWeak {
+    Yes,
+    No,
+}
+
+/// How a repository on this store works, if at all.
+fn protocol(place: &Place, probe: &Probe, weak: AllowWeak) -> Result<Protocol> {
+    let problems: Vec<String> = probe
+        .findings
+        .iter()
+        .filter_map(|finding| Some(format!("{}: {}", finding.guarantee.name(), finding.problem.as_ref()?)))
+        .collect();
+    let refuse = |hint: &str| {
+        let message = format!("the store does not keep what a repository counts on: {}", problems.join("; "));
+        Err(Failure::from(Error::new(ErrorKind::Failed, place, message)).hint(hint))
+    };
+    match (probe.fitness(), weak) {
+        (Fitness::Full, _) => Ok(Protocol::Full),
+        (Fitness::Weak, AllowWeak::Yes) => Ok(Protocol::Weak),
+        (Fitness::Weak, AllowWeak::No) => refuse(
+            "--allow-weak creates a repository that makes do without: backups still run side by side, but nothing else \
+             may run while `prune` does",
+        ),
+        (Fitness::Unfit, _) => refuse("what is written there might be lost: use another store"),
     }
 }
 

@@ -11,8 +11,9 @@ use crate::id::{IndexId, PackId};
 /// How often a listing is repeated when an object of it is gone on reading.
 const LISTINGS: usize = 5;
 
-/// Folders whose objects are looked at one by one.
-const FOLDERS: [&str; 8] = ["keys", "packs", "index", "sessions", "snapshots", "gc", "ledger", "mirrors"];
+/// Folders whose objects are looked at one by one, or by `doctor`.
+const FOLDERS: [&str; 10] =
+    ["keys", "packs", "index", "sessions", "snapshots", "gc", "ledger", "mirrors", "exclusive", "probe"];
 
 impl Check<'_> {
     /// Reads every index object from the backend, and makes the index in memory what those say that open, whatever a

@@ -103,6 +103,8 @@ pub(super) fn close_sessions(
     for session in repository.open_sessions()? {
         let decided = match repository.outcome(session.id)? {
             Some(outcome) => Some(outcome),
+            // It was registered after this pruner became alone, and waits: it has not read anything yet.
+            None if !repository.can_fence() => continue,
             None if session.is_dead() || machine::now_ms().saturating_sub(session.last_alive_ms) > idle => {
                 let outcome = repository.fence(session.id)?;
                 if matches!(outcome, Outcome::Fenced { .. }) {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::error::Result;
 use crate::id::SnapshotId;
 use crate::progress::Observer;
-use crate::repository::Repository;
+use crate::repository::{Leftovers, Repository};
 
 /// How to prune.
 #[derive(Clone, Debug)]
@@ -24,6 +24,8 @@ pub struct PruneOptions {
     pub max_repack_bytes: Option<u64>,
     /// Sessions that showed no life for this long are closed.
     pub idle_limit: Duration,
+    /// On a store where nobody can be fenced: what is done about sessions that nobody may be behind any more.
+    pub leftovers: Leftovers,
 }
 
 impl Default for PruneOptions {
@@ -33,6 +35,7 @@ impl Default for PruneOptions {
             max_unused_percent: 5.0,
             max_repack_bytes: None,
             idle_limit: Duration::from_secs(48 * 3600),
+            leftovers: Leftovers::Respect,
         }
     }
 }
@@ -82,9 +85,11 @@ pub struct PruneReport {
 }
 
 /// Removes what no snapshot reaches, in the two phases of the protocol: packs are condemned first, and removed when every
-/// session that might count on them has ended. Backups may run at the same time.
+/// session that might count on them has ended. Backups may run at the same time, unless the store was found not to honour
+/// `put_new`: there it works alone.
 ///
 /// # Errors
+/// [`crate::ErrorKind::Busy`] when it must work alone and cannot.
 /// [`crate::ErrorKind::Damaged`] when a snapshot, or a node that one reaches, cannot be read: what cannot be followed
 /// cannot be told from what nothing needs.
 pub async fn prune(repository: &Repository, options: PruneOptions, observer: Arc<dyn Observer>) -> Result<PruneReport> {

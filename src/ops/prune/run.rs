@@ -19,6 +19,17 @@ const ATTEMPTS: usize = 5;
 const UPLOADS_ABANDONED: Duration = Duration::from_secs(24 * 3600);
 
 pub(super) fn run(repository: &Repository, options: &PruneOptions, observer: &dyn Observer) -> Result<PruneReport> {
+    if options.dry_run || repository.can_fence() {
+        return side_by_side(repository, options, observer);
+    }
+    let alone = repository.work_alone(options.leftovers)?;
+    let pruned = side_by_side(repository, options, observer);
+    let ended = alone.end();
+    let report = pruned?;
+    ended.map(|()| report)
+}
+
+fn side_by_side(repository: &Repository, options: &PruneOptions, observer: &dyn Observer) -> Result<PruneReport> {
     for _ in 0..ATTEMPTS {
         if let Some(mut report) = attempt(repository, options, observer)? {
             if !options.dry_run {

@@ -3,6 +3,7 @@
 use clap::Args;
 use packstone::format::Snapshot;
 use packstone::ops::{self, ForgetOptions, ForgetReport};
+use packstone::repository::Leftovers;
 use packstone::retention::{Count, Duration, KeepPolicy};
 use serde_json::{Value, json};
 
@@ -152,7 +153,7 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
         context.output.info("`packstone prune` frees what only they needed")?;
     }
     if arguments.prune && removed > 0 {
-        return prune::run_with(context, &repository, &arguments.limits, arguments.dry_run);
+        return prune::run_with(context, &repository, &arguments.limits, Leftovers::Respect, arguments.dry_run);
     }
     Ok(Code::Ok)
 }

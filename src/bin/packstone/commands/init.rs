@@ -6,12 +6,14 @@ use packstone::repository::CreateOptions;
 use serde_json::json;
 
 use crate::args::FromRepository;
-use crate::context::Context;
+use crate::commands::doctor::{self, Shown};
+use crate::context::{AllowWeak, Context};
 use crate::exit::{Code, Failure, Result};
 
 /// Create a repository
 ///
-/// Creates a repository at the path that -r names, locked by a password or a key file.
+/// Creates a repository at the path that -r names, locked by a password or a key file. An object store is probed first: one
+/// that does not keep what the repository counts on is refused. `packstone doctor` probes again.
 ///
 /// Without the password or key file nobody can read the repository: keep a copy of it elsewhere, and add a second one
 /// with `packstone key add`.
@@ -24,6 +26,10 @@ pub struct Arguments {
     /// that follows from the keys: `copy` cuts anew, so that copies and backups here share what they can
     #[arg(long)]
     copy_chunker_params: bool,
+    /// Also on a store that cannot create an object only if it is absent, such as WebDAV: nothing else may run while
+    /// `prune` does
+    #[arg(long)]
+    allow_weak: bool,
     #[command(flatten)]
     from: FromRepository,
 }
@@ -38,17 +44,30 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
         true => context.open_from(&arguments.from)?.config().chunker,
         false => ChunkerParameters::default(),
     };
-    let repository = context.create(CreateOptions { key_label: arguments.key_label, chunker, ..Default::default() })?;
-    context.output.json(&json!({
+    let options = CreateOptions { key_label: arguments.key_label, chunker, ..Default::default() };
+    let weak = if arguments.allow_weak { AllowWeak::Yes } else { AllowWeak::No };
+    let (repository, probe) = context.create(options, weak)?;
+    let mut value = json!({
         "message_type": "initialized",
         "id": repository.id().to_string(),
         "repository": repository.location(),
-    }))?;
+        "protocol": if repository.can_fence() { "full" } else { "weak" },
+    });
+    if let Some(probe) = &probe {
+        value["probe"] = doctor::probe_json(probe);
+    }
+    context.output.json(&value)?;
     context.output.info(format!(
         "created packstone repository {} at {}",
         repository.id().short(),
         repository.location()
     ))?;
+    if let Some(probe) = &probe {
+        doctor::show_probe(&context.output, probe, Shown::Briefly)?;
+    }
+    if !repository.can_fence() {
+        context.output.note(doctor::WEAK);
+    }
     context.output.info("Without its password or key file nobody can read it, you included: keep a copy elsewhere.")?;
     Ok(Code::Ok)
 }

@@ -9,6 +9,7 @@ pub mod copy;
 pub mod demo;
 pub mod diff;
 mod diff_datoms;
+pub mod doctor;
 pub mod dump;
 pub mod find;
 pub mod forget;
@@ -46,6 +47,7 @@ pub fn run(context: &Context, command: Command) -> Result<Code> {
         Command::Cat(arguments) => cat::run(context, arguments),
         Command::Verify(arguments) => verify::run(context, arguments),
         Command::Check(arguments) => check::run(context, arguments),
+        Command::Doctor(arguments) => doctor::run(context, arguments),
         Command::Forget(arguments) => forget::run(context, arguments),
         Command::Prune(arguments) => prune::run(context, arguments),
         Command::Repair(arguments) => repair::run(context, arguments),

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use packstone::ops::{self, PruneOptions, PruneReport};
+use packstone::repository::Leftovers;
 use serde_json::json;
 
 use crate::context::Context;
@@ -20,6 +21,9 @@ use crate::size;
 pub struct Arguments {
     #[command(flatten)]
     limits: Limits,
+    /// On a store where nobody can be fenced (see `doctor`): nothing else runs, by your word, so close every session
+    #[arg(long)]
+    exclusive: bool,
     /// Print the plan, change nothing
     #[arg(short = 'n', long)]
     dry_run: bool,
@@ -46,7 +50,8 @@ fn percent(text: &str) -> Result<f64, String> {
 
 pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
     let repository = context.open()?;
-    run_with(context, &repository, &arguments.limits, arguments.dry_run)
+    let leftovers = if arguments.exclusive { Leftovers::Remove } else { Leftovers::Respect };
+    run_with(context, &repository, &arguments.limits, leftovers, arguments.dry_run)
 }
 
 /// Prunes an open repository.
@@ -54,10 +59,12 @@ pub fn run_with(
     context: &Context,
     repository: &packstone::repository::Repository,
     limits: &Limits,
+    leftovers: Leftovers,
     dry_run: bool,
 ) -> Result<Code> {
     let options = PruneOptions {
         dry_run,
+        leftovers,
         max_unused_percent: limits.max_unused,
         max_repack_bytes: limits.max_repack_size,
         ..Default::default()
