@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
@@ -263,6 +264,14 @@ impl<B: Backend> Backend for Budget<B> {
 
     fn traffic(&self) -> Traffic {
         self.inner.traffic()
+    }
+
+    fn doubt(&self, path: &ObjectPath) {
+        self.inner.doubt(path);
+    }
+
+    fn clean_uploads(&self, older_than: Duration) -> Answer<'_, u64> {
+        Box::pin(self.pages("", self.inner.clean_uploads(older_than)))
     }
 
     fn list_unknown(&self) -> Answer<'_, Vec<String>> {

@@ -16,6 +16,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -318,6 +319,14 @@ impl Backend for Mirrored {
             all.add(&attached.mirror.backend.traffic());
         }
         all
+    }
+
+    fn doubt(&self, path: &ObjectPath) {
+        self.first.doubt(path);
+    }
+
+    fn clean_uploads(&self, older_than: Duration) -> Answer<'_, u64> {
+        self.first.clean_uploads(older_than)
     }
 
     fn list_unknown(&self) -> Answer<'_, Vec<String>> {
