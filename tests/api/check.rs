@@ -118,13 +118,13 @@ async fn parts_of_the_data_add_up_to_all_of_it() {
     let all = check_all(&repository).await;
     let mut read = 0;
     for n in 1..=3 {
-        let options = CheckOptions { read_data: ReadData::Part { n, of: 3 } };
+        let options = CheckOptions { read_data: ReadData::Part { n, of: 3 }, ..CheckOptions::default() };
         read += ops::check(&repository, options, Arc::new(Silent)).await.unwrap().packs_read;
     }
     assert_eq!(read, all.packs);
-    let options = CheckOptions { read_data: ReadData::Bytes(1) };
+    let options = CheckOptions { read_data: ReadData::Bytes(1), ..CheckOptions::default() };
     assert_eq!(ops::check(&repository, options, Arc::new(Silent)).await.unwrap().packs_read, 1);
-    let options = CheckOptions { read_data: ReadData::Part { n: 4, of: 3 } };
+    let options = CheckOptions { read_data: ReadData::Part { n: 4, of: 3 }, ..CheckOptions::default() };
     assert_eq!(ops::check(&repository, options, Arc::new(Silent)).await.unwrap_err().kind(), ErrorKind::Usage);
 }
 

@@ -123,7 +123,7 @@ pub async fn backup_with(repository: &Repository, path: &Path, options: BackupOp
 
 /// Audits a repository, reading everything.
 pub async fn check_all(repository: &Repository) -> CheckReport {
-    let options = CheckOptions { read_data: ReadData::All };
+    let options = CheckOptions { read_data: ReadData::All, ..CheckOptions::default() };
     ops::check(repository, options, Arc::new(Silent)).await.unwrap()
 }
 
