@@ -147,7 +147,20 @@ impl Packer {
     }
 
     fn wait_for_oldest(&mut self) -> Result<()> {
-        let Some(Upload { pack, request }) = self.uploads.pop_front() else { return Ok(()) };
+        let Some(upload) = self.uploads.pop_front() else { return Ok(()) };
+        self.finish(upload).inspect_err(|_| self.keep_what_is_done())
+    }
+
+    /// The run ends: what did get there is indexed if that can still be done, so that the next run finds it.
+    fn keep_what_is_done(&mut self) {
+        while let Some(upload) = self.uploads.pop_front() {
+            // The error that ends the run is the first one.
+            let _ = self.finish(upload);
+        }
+        let _ = self.write_index();
+    }
+
+    fn finish(&mut self, Upload { pack, request }: Upload) -> Result<()> {
         self.repository.store().wait(request)?;
         let ids: Vec<BlobId> = pack.directory.frames.iter().flat_map(|f| f.blobs.iter().map(|b| b.id)).collect();
         self.repository.index().write().unwrap_or_else(PoisonError::into_inner).add_pending(pack.clone())?;

@@ -36,6 +36,8 @@ pub struct Retrying<B> {
 
 /// The slowest link that is waited for: bytes a second.
 const SLOWEST: u64 = 64 << 10;
+/// What a whole object may hold, for all that is known before it is there.
+const LARGEST: u64 = 64 << 20;
 
 /// What came of a request in the end.
 struct Outcome<T> {
@@ -174,7 +176,7 @@ impl<B: Backend> Backend for Retrying<B> {
     }
 
     fn get<'a>(&'a self, path: &'a ObjectPath, range: Option<Range<u64>>) -> Answer<'a, Bytes> {
-        let len = range.as_ref().map_or(0, |range| range.end.saturating_sub(range.start));
+        let len = range.as_ref().map_or(LARGEST, |range| range.end.saturating_sub(range.start));
         let patience = self.patience(len);
         Box::pin(async move { Ok(self.attempt(path, patience, || self.inner.get(path, range.clone())).await?.value) })
     }
