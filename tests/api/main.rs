@@ -19,5 +19,6 @@ mod panics;
 mod prune;
 mod restore_files;
 mod rewrite;
+mod round_trips;
 mod roundtrip;
 mod sessions;
