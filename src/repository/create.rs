@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::keys::Secret;
+use super::known_place::KnownPlace;
 use super::look::LastLook;
 use super::machine::{Machine, now_ms, user_name};
 use super::open::{OpenOptions, assemble};
@@ -76,14 +77,18 @@ fn create(store: Store, secret: &Secret, options: &CreateOptions) -> Result<Repo
     };
     let (slot, body) = KeySlot::create(config.id, &keyring, &secret.0, options.kdf, random(), random(), description)
         .map_err(|e| Error::new(ErrorKind::Usage, "key slot", e))?;
-    store.put(&ObjectPath::key_slot(slot), body)?;
-    if store.put_new(&ObjectPath::config(), config.encode(&keys))? == PutNew::Exists {
+    let object = config.encode(&keys);
+    store.put(&ObjectPath::key_slot(slot), body.clone())?;
+    if store.put_new(&ObjectPath::config(), object.clone())? == PutNew::Exists {
         store.delete(&ObjectPath::key_slot(slot))?;
         return Err(Error::new(
             ErrorKind::AlreadyExists,
             store.location(),
             "another program is creating a repository here",
         ));
+    }
+    if let Some(cache) = options.cache.as_ref().filter(|_| !store.is_local()) {
+        KnownPlace::new(store.location(), config.id, object.bytes(), (slot, body.bytes())).write(cache);
     }
     let options = OpenOptions { cache: options.cache.clone(), ..OpenOptions::default() };
     assemble(store, config, keyring, slot, &options, LastLook::default())

@@ -147,17 +147,19 @@ fn open_known(
     if let Some(looking) = looking {
         repository.look_on(looking);
     }
-    let is_there = store.wait(config_there)?.is_some_and(|object| object == known.config())
-        && store.wait(slot_there)?.is_some_and(|object| object == known.slot_object());
-    let session = registering.map(|registering| repository.wait_registered(registering)).transpose()?;
-    if !is_there {
-        KnownPlace::remove(cache, &store.location());
-        // What is there now may not even be a repository.
-        session.map_or(Ok(()), Session::close)?;
-        return Ok(None);
+    let (config_there, slot_there) = (store.wait(config_there), store.wait(slot_there));
+    let session = registering.map(|registering| repository.wait_registered(registering)).transpose();
+    let same = |there: Result<Option<Bytes>>, known: &[u8]| Ok(there?.is_some_and(|object| object == known));
+    let all_same = same(config_there, &known.config()).and_then(|config| Ok(config && same(slot_there, known.slot_object())?));
+    if let Ok(true) = all_same {
+        *lock(&repository.0.around.registered.0) = session?;
+        return Ok(Some(repository));
     }
-    *lock(&repository.0.around.registered.0) = session;
-    Ok(Some(repository))
+    // What is there now may not even be a repository: nothing is left behind.
+    session.ok().flatten().map_or(Ok(()), Session::close)?;
+    all_same?;
+    KnownPlace::remove(cache, &store.location());
+    Ok(None)
 }
 
 fn open_afresh(store: Store, secret: &Secret, options: &OpenOptions) -> Result<Repository> {

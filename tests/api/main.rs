@@ -19,6 +19,7 @@ mod panics;
 mod prune;
 mod restore_files;
 mod rewrite;
+mod round_trips;
 mod roundtrip;
 mod sessions;
 mod weak;

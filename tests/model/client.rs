@@ -17,6 +17,10 @@ impl Protocol {
         let wanted = self.wanted[i];
         client.step = match client.step {
             OpensFirst | OpensSecond | OpensThird => self.open_session(state, &mut client, session),
+            ListsIndexAgain => {
+                client.index = state.indexed;
+                Uploads
+            }
             Uploads => {
                 let own = if self.trusts_own_packs { client.own } else { 0 };
                 let missing = wanted & !state.named(client.index & !client.condemned | own);
@@ -73,18 +77,28 @@ impl Protocol {
     /// Registers, reads the gc records, reads the index: in this order, unless the order is what is tested.
     fn open_session(&self, state: &mut State, client: &mut Client, session: usize) -> ClientStep {
         use ClientStep::*;
-        let (registers, reads_records) =
-            if self.reads_before_registering { (OpensThird, OpensFirst) } else { (OpensFirst, OpensSecond) };
+        let (registers, reads_records) = match (self.reads_before_registering, self.lists_index_first) {
+            (true, _) => (OpensThird, OpensFirst),
+            (false, true) => (OpensFirst, OpensThird),
+            (false, false) => (OpensFirst, OpensSecond),
+        };
+        let mut lists_again = false;
         if client.step == registers {
             state.registered |= 1 << session;
         } else if client.step == reads_records {
             client.condemned = state.condemned();
+            if self.remembers_records {
+                client.condemned |= client.seen;
+                let mut since = client.seen_count..state.records_count;
+                lists_again = since.any(|n| state.records_dropped >> n & 1 == 1);
+            }
         } else {
             client.index = state.indexed;
         }
         match client.step {
             OpensFirst => OpensSecond,
             OpensSecond => OpensThird,
+            _ if lists_again => ListsIndexAgain,
             _ => Uploads,
         }
     }
@@ -95,6 +109,6 @@ fn renew(client: &mut Client) -> ClientStep {
     if client.attempt > 0 {
         return ClientStep::GaveUp;
     }
-    *client = Client { attempt: 1, ..Client::default() };
+    *client = Client { attempt: 1, seen_count: client.seen_count, seen: client.seen, ..Client::default() };
     ClientStep::OpensFirst
 }

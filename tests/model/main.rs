@@ -179,6 +179,22 @@ fn orphans_of_two_clients_that_acknowledge() {
 }
 
 #[test]
+fn listings_at_the_same_time_are_in_order_as_long_as_no_record_is_removed() {
+    holds(Protocol { lists_index_first: true, rounds: 2, ..one_client() }, &[RECLAIMED, COMMITTED, RECOVERED]);
+}
+
+#[test]
+fn what_an_earlier_run_saw_makes_up_for_listings_at_the_same_time() {
+    let protocol = Protocol { lists_index_first: true, remembers_records: true, drops_records: true, ..one_client() };
+    holds(Protocol { rounds: 2, ..protocol }, &[RECLAIMED, COMMITTED, RECOVERED]);
+}
+
+#[test]
+fn listing_the_index_before_records_that_are_being_removed_loses_data() {
+    loses(Protocol { lists_index_first: true, drops_records: true, ..one_client() });
+}
+
+#[test]
 fn without_fences_data_is_lost() {
     loses(Protocol { fences: false, ..one_client() });
 }

@@ -65,6 +65,11 @@ pub struct Protocol {
     pub fences: bool,
     pub lists_sessions_first: bool,
     pub reads_before_registering: bool,
+    /// The index is listed before the gc records, as may happen when both are listed at the same time.
+    pub lists_index_first: bool,
+    /// What was listed by an earlier run on the same machine makes up for that: its records count too, and where one of those
+    /// that came since is gone, the index is listed again.
+    pub remembers_records: bool,
     /// Snapshots are listed again after fencing.
     pub rescans: bool,
     /// A pruner starts again when another was faster.
@@ -102,6 +107,8 @@ impl Default for Protocol {
             fences: true,
             lists_sessions_first: false,
             reads_before_registering: false,
+            lists_index_first: false,
+            remembers_records: false,
             rescans: true,
             serialised: true,
             late_duplicate: false,
@@ -122,6 +129,8 @@ impl Default for Protocol {
 pub enum Action {
     /// A client's next step.
     Client(usize),
+    /// An earlier run on a client's machine lists gc records.
+    Looks(usize),
     /// A client reads gc records again, to acknowledge them.
     Acknowledge(usize),
     /// The duplicate of a client's commit arrives.
@@ -227,6 +236,10 @@ impl Model for Protocol {
             if !matches!(client.step, ClientStep::Done | ClientStep::GaveUp) {
                 actions.push(Action::Client(i));
             }
+            let news = client.seen_count < state.records_count;
+            if self.remembers_records && client.step == ClientStep::OpensFirst && client.attempt == 0 && news {
+                actions.push(Action::Looks(i));
+            }
             if client.duplicate {
                 actions.push(Action::Duplicate(i));
             }
@@ -259,6 +272,9 @@ impl Model for Protocol {
         let mut next = state.clone();
         match action {
             Action::Client(i) => self.step_client(&mut next, i)?,
+            Action::Looks(i) => {
+                (next.clients[i].seen_count, next.clients[i].seen) = (state.records_count, state.condemned());
+            }
             Action::Acknowledge(i) => self.acknowledge(&mut next, i),
             Action::Duplicate(i) => {
                 let session = Self::session(i, next.clients[i].attempt);

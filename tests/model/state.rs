@@ -37,6 +37,8 @@ pub enum ClientStep {
     OpensFirst,
     OpensSecond,
     OpensThird,
+    /// The index again, where the order of the first three is turned round.
+    ListsIndexAgain,
     Uploads,
     Indexes,
     ChecksOwnPacks,
@@ -58,6 +60,9 @@ pub struct Client {
     pub index: Packs,
     /// The pack that it has uploaded and not indexed.
     pub uploaded: u8,
+    /// How many gc records there were when its machine last looked, and what those that were listed then condemn.
+    pub seen_count: u8,
+    pub seen: Packs,
     /// Packs that it uploaded in this session.
     pub own: Packs,
     pub committed: bool,

@@ -1,15 +1,15 @@
 //! `cache`: what is kept on this machine.
 
-use std::time::Duration;
-
 use clap::Args;
-use packstone::repository::{self, CacheInfo};
+use packstone::repository::{self, CacheInfo, machine};
 use serde_json::{Value, json};
 
 use crate::context::Context;
 use crate::exit::{Code, Result};
 use crate::output::{Column, counted};
-use crate::{period, size, time};
+use crate::{size, time};
+
+const DAY_MS: i64 = 24 * 3600 * 1000;
 
 /// Show and clean the local cache
 ///
@@ -20,9 +20,9 @@ pub struct Arguments {
     /// Remove the caches of repositories that were not used for long
     #[arg(long)]
     cleanup: bool,
-    /// How long that is
-    #[arg(long, value_name = "PERIOD", default_value = "30d", value_parser = period::parse)]
-    max_age: Duration,
+    /// How many days that is
+    #[arg(long, value_name = "DAYS", default_value_t = 30)]
+    max_age: u32,
 }
 
 pub fn run(context: &Context, arguments: &Arguments) -> Result<Code> {
@@ -33,8 +33,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Code> {
         return Ok(Code::Ok);
     };
     let caches = repository::caches(&folder)?;
-    let oldest_ms = packstone::repository::machine::now_ms()
-        .saturating_sub(i64::try_from(arguments.max_age.as_millis()).unwrap_or(i64::MAX));
+    let oldest_ms = machine::now_ms() - i64::from(arguments.max_age) * DAY_MS;
     let is_old = |cache: &CacheInfo| cache.used_ms < oldest_ms;
     if arguments.cleanup {
         let (old, kept): (Vec<_>, Vec<_>) = caches.into_iter().partition(is_old);
