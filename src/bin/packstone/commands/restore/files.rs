@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use packstone::ErrorKind;
-use packstone::ops::{self, Change, ChangeSink, Overwrite, PathPattern, RestoreFilesOptions, RestoreFilesSummary, Shard};
+use packstone::ops::{
+    self, Change, ChangeSink, Overwrite, PathPattern, RestoreFilesOptions, RestoreFilesSummary, Shard,
+};
 use serde_json::json;
 
 use super::Arguments;
