@@ -38,7 +38,11 @@ impl Shard {
         if (1..=n).contains(&k) && n <= SHARDS_MAX {
             Ok(Self { n, k })
         } else {
-            Err(Error::new(ErrorKind::Usage, format!("shard {k}/{n}"), format!("k/n has k from 1 to n, n to {SHARDS_MAX}")))
+            Err(Error::new(
+                ErrorKind::Usage,
+                format!("shard {k}/{n}"),
+                format!("k/n has k from 1 to n, n to {SHARDS_MAX}"),
+            ))
         }
     }
 

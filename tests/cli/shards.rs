@@ -27,7 +27,9 @@ fn four(world: &World, repository: &str, arguments: &[&str]) -> Vec<(i32, Value)
         spawned.into_iter().map(|run| run.join().unwrap()).collect()
     });
     let last = |run: &Ran| serde_json::from_str(run.out.lines().last().unwrap_or("null")).unwrap();
-    runs.iter().map(|run| (run.code, if run.code == 0 || run.code == 13 { last(run) } else { panic!("{run:?}") })).collect()
+    runs.iter()
+        .map(|run| (run.code, if run.code == 0 || run.code == 13 { last(run) } else { panic!("{run:?}") }))
+        .collect()
 }
 
 fn sum(runs: &[(i32, Value)], field: &str) -> u64 {
@@ -62,7 +64,9 @@ fn tree(world: &World) {
     symlink("big", world.path("data/link")).unwrap();
     world.write("data/closed/below/inner", noise("inner", 3000));
     world.write("data/closed/file", noise("file", 3000));
-    for (n, folder) in ["data/closed/below", "data/closed", "data/empty", "data/d3", "data/d3/e1", "data"].iter().enumerate() {
+    for (n, folder) in
+        ["data/closed/below", "data/closed", "data/empty", "data/d3", "data/d3/e1", "data"].iter().enumerate()
+    {
         let path = world.path(folder);
         let time = SystemTime::UNIX_EPOCH + Duration::new(1_500_000_000 + n as u64, 123_000_000);
         fs::File::open(&path).unwrap().set_modified(time).unwrap();
@@ -119,7 +123,10 @@ fn four_parts_of_a_restore_are_the_restore() {
     };
     for target in ["parts-1", "parts-2", "parts-3"] {
         let runs = four(&world, "repo", &["restore", &reference, "--to", target, "--verify"]);
-        assert!(runs.iter().all(|(code, summary)| *code == 0 && summary["files_restored"].as_u64() > Some(20)), "{runs:?}");
+        assert!(
+            runs.iter().all(|(code, summary)| *code == 0 && summary["files_restored"].as_u64() > Some(20)),
+            "{runs:?}"
+        );
         ["files_restored", "bytes_restored", "total_bytes", "directories"].iter().for_each(|field| count(&runs, field));
         let restored = picture(&world.path(target));
         for (name, about) in &expected {
@@ -189,7 +196,10 @@ fn a_pod_takes_its_part_from_the_index_of_its_job() {
     assert!(first.code == 0 && first.out.contains("all 1 parts are done"), "{first:?}");
     let mut command = world.command(&["check", "--read-data", "--shard", "job/1"]);
     assert_eq!(ran(command.env("JOB_COMPLETION_INDEX", "1")).code, 2);
-    assert_eq!(ran(world.command(&["check", "--read-data", "--shard", "job/1"]).env_remove("JOB_COMPLETION_INDEX")).code, 2);
+    assert_eq!(
+        ran(world.command(&["check", "--read-data", "--shard", "job/1"]).env_remove("JOB_COMPLETION_INDEX")).code,
+        2
+    );
     for bad in ["0/4", "5/4", "4", "a/b"] {
         assert_eq!(world.run(&["check", "--read-data", "--shard", bad]).code, 2, "{bad}");
     }
@@ -226,13 +236,20 @@ fn four_parts_of_a_copy_are_put_together_without_reading_anything_again() {
         assert_eq!((&joined["bytes_read"], &joined["copied_snapshots"]), (&0.into(), &whole["copied_snapshots"]));
     }
     let count = |repository: &str| {
-        let out = ran(world.command(&["snapshots", "--json", "--key-file", "other-key"]).env("PACKSTONE_REPOSITORY", repository)).out;
+        let out = ran(world
+            .command(&["snapshots", "--json", "--key-file", "other-key"])
+            .env("PACKSTONE_REPOSITORY", repository))
+        .out;
         serde_json::from_str::<Value>(&out).unwrap().as_array().unwrap().len()
     };
     assert_eq!((count("parts"), count("whole")), (6, 6), "no part is left over");
     for repository in ["parts", "whole"] {
         one(&world, repository, &["check", "--read-data", "--key-file", "other-key"]);
-        one(&world, repository, &["restore", "latest", "--label", "data", "--to", &format!("from-{repository}"), "--key-file", "other-key"]);
+        one(
+            &world,
+            repository,
+            &["restore", "latest", "--label", "data", "--to", &format!("from-{repository}"), "--key-file", "other-key"],
+        );
     }
     assert_eq!(picture(&world.path("from-parts")), picture(&world.path("from-whole")));
     let dump = |repository: &str| {

@@ -149,7 +149,8 @@ impl Check<'_> {
         let repository = self.repository();
         let object = record.seal(repository.keys(), &random());
         repository.store().put(&ObjectPath::ledger(record.id), object)?;
-        self.report.round = rounds(repository)?.into_iter().find(|round| round.records.iter().any(|known| known.id == record.id));
+        self.report.round =
+            rounds(repository)?.into_iter().find(|round| round.records.iter().any(|known| known.id == record.id));
         Ok(())
     }
 }

@@ -69,6 +69,9 @@ impl Shares {
     /// A whole tree as a part has copied it.
     pub(super) fn tree(&self, snapshot: &Snapshot, named: &NamedRoot) -> Option<NamedRoot> {
         let takers = self.0.iter().filter(|share| takes_tree(share.shard, snapshot, named));
-        takers.filter_map(|share| super::trees::find(&share.copy, named)).find(|copy| copy.records == named.records).cloned()
+        takers
+            .filter_map(|share| super::trees::find(&share.copy, named))
+            .find(|copy| copy.records == named.records)
+            .cloned()
     }
 }

@@ -18,6 +18,7 @@ mod rows;
 mod run;
 mod select;
 mod shares;
+mod thaw;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 pub use select::PathPattern;
+pub use thaw::{ThawPlan, thaw_for_restore};
 
 use batch::State;
 use finish::Known;
@@ -37,9 +39,9 @@ use select::{Selection, Step};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::Snapshot;
 use crate::id::SnapshotId;
+use crate::ops::Shard;
 use crate::ops::backup::files::FILES;
 use crate::ops::mark;
-use crate::ops::Shard;
 use crate::progress::{Event, Observer};
 use crate::record::Entries;
 use crate::record::entry::key_of_path;

@@ -62,13 +62,22 @@ pub fn print(output: &Output, round: &CheckRound) -> Result<()> {
     let (packs, bytes) = round.read();
     if !missing.is_empty() {
         let done = round.records.len();
-        return output.line(format!("{done} of {} parts are done, still missing: {}", round.shards, shard::show(&missing)));
+        return output.line(format!(
+            "{done} of {} parts are done, still missing: {}",
+            round.shards,
+            shard::show(&missing)
+        ));
     }
     let found = match round.damage_count() {
         0 => "no damage".to_owned(),
         damage => format!("damage: {}", counted(damage, "finding")),
     };
-    output.line(format!("all {} parts are done, {found}; {} read, {}", round.shards, counted(packs, "pack"), size::show(bytes)))?;
+    output.line(format!(
+        "all {} parts are done, {found}; {} read, {}",
+        round.shards,
+        counted(packs, "pack"),
+        size::show(bytes)
+    ))?;
     if !round.is_of_one_state() {
         let since = time::local(round.started_ms());
         output.info(format!("packs came or went meanwhile: what was stored since {since} may not have been read"))?;
