@@ -31,6 +31,8 @@ pub enum ErrorKind {
     NoSpace,
     /// Another program's repository, or one of a newer format.
     Foreign,
+    /// An object is in a class that cannot be read before it has been asked for: ask, wait, and run again.
+    Cold,
     /// May work when tried again.
     Transient,
     /// The store asks to slow down: may work when tried again later, with less at once.

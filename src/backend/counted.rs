@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
-use crate::backend::{Answer, Backend, ObjectStat, PutNew, Traffic};
+use crate::backend::{Answer, Backend, ObjectStat, PutNew, Thaw, ThawOrder, Traffic};
 use crate::error::Result;
 use crate::format::{ObjectPath, Sealed};
 
@@ -143,6 +143,10 @@ impl<B: Backend> Backend for Counted<B> {
 
     fn delete<'a>(&'a self, path: &'a ObjectPath) -> Answer<'a, ()> {
         Box::pin(async move { self.count(&self.counters.delete, None, self.inner.delete(path).await) })
+    }
+
+    fn thaw<'a>(&'a self, path: &'a ObjectPath, order: Option<&'a ThawOrder>) -> Answer<'a, Thaw> {
+        Box::pin(async move { self.count(&self.counters.stat, None, self.inner.thaw(path, order).await) })
     }
 
     fn traffic(&self) -> Traffic {

@@ -10,6 +10,7 @@ mod foreign;
 mod local;
 mod retrying;
 mod simulated;
+mod thaw;
 mod traffic;
 
 use std::future::Future;
@@ -29,6 +30,7 @@ pub use foreign::detect_foreign;
 pub use local::LocalBackend;
 pub use retrying::{Retries, RetryPolicy, Retrying};
 pub use simulated::{Damage, SimulatedBackend, StoppedWrite, StoredObjects};
+pub use thaw::{Thaw, ThawOrder, ThawTier};
 pub use traffic::{HttpRequests, Traffic};
 
 /// The future of a backend operation.
@@ -83,6 +85,12 @@ pub trait Backend: Send + Sync {
     /// Removes the object; removing what is not there is no error.
     fn delete<'a>(&'a self, path: &'a ObjectPath) -> Answer<'a, ()>;
 
+    /// What can be read of an object; with an order, after asking for it where it cannot be read yet.
+    fn thaw<'a>(&'a self, path: &'a ObjectPath, order: Option<&'a ThawOrder>) -> Answer<'a, Thaw> {
+        let _ = (path, order);
+        Box::pin(async { Ok(Thaw::Readable) })
+    }
+
     /// What went over the wire so far; nothing where there is no wire.
     fn traffic(&self) -> Traffic {
         Traffic::default()
@@ -129,6 +137,10 @@ impl<B: Backend + ?Sized> Backend for Arc<B> {
 
     fn delete<'a>(&'a self, path: &'a ObjectPath) -> Answer<'a, ()> {
         (**self).delete(path)
+    }
+
+    fn thaw<'a>(&'a self, path: &'a ObjectPath, order: Option<&'a ThawOrder>) -> Answer<'a, Thaw> {
+        (**self).thaw(path, order)
     }
 
     fn traffic(&self) -> Traffic {

@@ -7,9 +7,12 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use crate::backend::{Backend, Counted, ObjectStat, PutNew, Requests, Traffic};
+use crate::backend::{Backend, Counted, ObjectStat, PutNew, Requests, Thaw, ThawOrder, Traffic};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{ObjectPath, Sealed};
+
+/// Objects that are asked about at once.
+const THAWS: usize = 32;
 
 /// A backend and the runtime that drives it. Its methods block: call them from threads that may, such as those of
 /// [`tokio::task::spawn_blocking`].
@@ -109,6 +112,26 @@ impl Store {
     /// See [`Backend::delete`].
     pub fn delete(&self, path: &ObjectPath) -> Result<()> {
         self.runtime.block_on(self.backend.delete(path))
+    }
+
+    /// See [`Backend::thaw`]: for many objects, several at a time.
+    pub fn thaw(&self, paths: &[ObjectPath], order: Option<ThawOrder>) -> Result<Vec<Thaw>> {
+        self.runtime.block_on(async {
+            let mut found = Vec::with_capacity(paths.len());
+            for some in paths.chunks(THAWS) {
+                let ask = |path: &ObjectPath| {
+                    let (backend, path) = (Arc::clone(&self.backend), path.clone());
+                    self.runtime.spawn(async move { backend.thaw(&path, order.as_ref()).await })
+                };
+                let asked: Vec<_> = some.iter().map(ask).collect();
+                for answer in asked {
+                    let cancelled =
+                        |e| Error::new(ErrorKind::Failed, self.location(), "a request was cancelled").because(e);
+                    found.push(answer.await.map_err(cancelled)??);
+                }
+            }
+            Ok(found)
+        })
     }
 
     /// Waits for a request started before.

@@ -20,12 +20,17 @@ pub(super) fn of(object: impl Display, error: opendal::Error) -> Error {
         Theirs::RateLimited => ErrorKind::Throttled,
         Theirs::Conflict => ErrorKind::Transient,
         Theirs::RangeNotSatisfied => ErrorKind::Damaged,
+        _ if is_cold(&text) => ErrorKind::Cold,
         _ if is_full(&text) => ErrorKind::NoSpace,
         _ if error.is_temporary() || error.is_persistent() => ErrorKind::Transient,
         _ if is_past_the_end(&text) => ErrorKind::Damaged,
         _ => ErrorKind::Failed,
     };
-    Error::new(kind, object, one_line(&error)).because(error)
+    let message = match kind {
+        ErrorKind::Cold => "is in a class that must be thawed before it can be read".to_owned(),
+        _ => one_line(&error),
+    };
+    Error::new(kind, object, message).because(error)
 }
 
 /// The kind and the message, without the operation's context, which names hosts and headers over several lines.
@@ -47,6 +52,11 @@ fn is_full(text: &str) -> bool {
     ["QuotaExceeded", "QuotaExceededException", "InsufficientStorage", "507", "no space left", "StorageFull"]
         .iter()
         .any(|word| text.contains(word))
+}
+
+/// S3 and Azure on objects in an archive class.
+fn is_cold(text: &str) -> bool {
+    ["InvalidObjectState", "BlobArchived", "BlobBeingRehydrated"].iter().any(|word| text.contains(word))
 }
 
 fn is_past_the_end(text: &str) -> bool {

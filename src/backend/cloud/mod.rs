@@ -6,6 +6,8 @@
 mod address;
 mod error;
 mod list;
+#[cfg(feature = "s3")]
+mod thaw;
 mod transport;
 
 use std::ops::Range;
@@ -16,6 +18,8 @@ use opendal::options::{ReadOptions, WriteOptions};
 use opendal::{Buffer, HttpTransporter, Operator};
 
 use crate::backend::{Answer, Backend, ObjectStat, PutNew, Traffic};
+#[cfg(feature = "s3")]
+use crate::backend::{Thaw, ThawOrder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{ObjectPath, Sealed};
 
@@ -28,6 +32,10 @@ const PART_BYTES: usize = 16 << 20;
 /// A repository's objects below a prefix of a bucket, container or folder.
 pub struct CloudBackend {
     operator: Operator,
+    /// For packs of content, where those go into a class of their own.
+    data_operator: Option<Operator>,
+    #[cfg(feature = "s3")]
+    thawer: Option<thaw::Thawer>,
     location: String,
     counters: Arc<Counters>,
 }
@@ -40,19 +48,31 @@ impl CloudBackend {
     pub fn open(address: &CloudAddress) -> Result<Self> {
         let counters = Arc::new(Counters::default());
         let transport = Transport::new(address, Arc::clone(&counters))?;
-        let operator = Operator::via_iter(address.scheme(), address.options()).map_err(|e| address.refused(&e))?;
-        let context = operator.base_context().clone().with_http_transport(HttpTransporter::new(transport));
-        Ok(Self { operator: operator.with_context(context), location: address.to_string(), counters })
+        let transporter = HttpTransporter::new(transport);
+        let open = |options: &mut dyn Iterator<Item = (String, String)>| {
+            let operator = Operator::via_iter(address.scheme(), options).map_err(|e| address.refused(&e))?;
+            let context = operator.base_context().clone().with_http_transport(transporter.clone());
+            Ok::<_, Error>(operator.with_context(context))
+        };
+        Ok(Self {
+            operator: open(&mut address.options())?,
+            data_operator: address.data_options().map(|mut options| open(&mut options)).transpose()?,
+            #[cfg(feature = "s3")]
+            thawer: thaw::Thawer::new(address, transporter.clone()),
+            location: address.to_string(),
+            counters,
+        })
     }
 
     async fn write(&self, path: &ObjectPath, body: Sealed, if_not_exists: bool) -> opendal::Result<()> {
         let options = WriteOptions { if_not_exists, ..WriteOptions::default() };
+        let operator = self.data_operator.as_ref().filter(|_| body.is_content()).unwrap_or(&self.operator);
         let bytes = body.bytes().clone();
         if bytes.len() <= PART_BYTES || if_not_exists {
-            return self.operator.write_options(path.as_str(), Buffer::from(bytes), options).await.map(drop);
+            return operator.write_options(path.as_str(), Buffer::from(bytes), options).await.map(drop);
         }
         let options = WriteOptions { chunk: Some(PART_BYTES), concurrent: 2, ..options };
-        let mut writer = self.operator.writer_options(path.as_str(), options).await?;
+        let mut writer = operator.writer_options(path.as_str(), options).await?;
         let written = match writer.write(Buffer::from(bytes)).await {
             Ok(()) => writer.close().await.map(drop),
             Err(error) => Err(error),
@@ -130,6 +150,16 @@ impl Backend for CloudBackend {
             match self.operator.delete(path.as_str()).await {
                 Err(missing) if missing.kind() == opendal::ErrorKind::NotFound => Ok(()),
                 result => result.map_err(|e| error::of(path, e)),
+            }
+        })
+    }
+
+    #[cfg(feature = "s3")]
+    fn thaw<'a>(&'a self, path: &'a ObjectPath, order: Option<&'a ThawOrder>) -> Answer<'a, Thaw> {
+        Box::pin(async move {
+            match &self.thawer {
+                Some(thawer) => thawer.thaw(&self.operator, path, order).await,
+                None => Ok(Thaw::Readable),
             }
         })
     }

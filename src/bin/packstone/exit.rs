@@ -23,6 +23,7 @@ pub enum Code {
     Busy = 11,
     WrongKey = 12,
     Damage = 13,
+    Cold = 14,
     NoSpace = 16,
     Foreign = 17,
     Interrupted = 130,
@@ -42,6 +43,7 @@ impl Code {
             Self::Busy => "a session was not obtained",
             Self::WrongKey => "wrong password or key",
             Self::Damage => "damage was found",
+            Self::Cold => "data must be thawed first",
             Self::NoSpace => "out of space",
             Self::Foreign => "another program's repository, or a newer one",
             Self::Interrupted | Self::Terminated => "interrupted",
@@ -64,6 +66,7 @@ impl From<ErrorKind> for Code {
             ErrorKind::Busy => Self::Busy,
             ErrorKind::WrongKey => Self::WrongKey,
             ErrorKind::Damaged => Self::Damage,
+            ErrorKind::Cold => Self::Cold,
             ErrorKind::NoSpace => Self::NoSpace,
             ErrorKind::Foreign => Self::Foreign,
             ErrorKind::Interrupted => Self::Interrupted,
@@ -180,6 +183,7 @@ fn hint(kind: ErrorKind) -> Option<&'static str> {
             "free some space and run the same command again; what was acknowledged is safe, and `packstone prune` works \
              on a full disk"
         }
+        ErrorKind::Cold => "`packstone restore` says what must be thawed, and asks the store for it",
         ErrorKind::Foreign => "use the program and version that made it, or another path for a new repository",
         ErrorKind::Busy | ErrorKind::Transient | ErrorKind::Throttled | ErrorKind::Interrupted => {
             "run the same command again: it continues with what is stored already"
