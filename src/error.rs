@@ -35,6 +35,8 @@ pub enum ErrorKind {
     Foreign,
     /// The store refuses the credentials, or what they may not do.
     Denied,
+    /// An object is in a class that cannot be read before it has been asked for: ask, wait, and run again.
+    Cold,
     /// May work when tried again.
     Transient,
     /// The store asks to slow down: may work when tried again later, with less at once.

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use packstone::crypto::{Keyring, Keys, MasterKey, Purpose};
 use packstone::format::ObjectPath;
-use packstone::id::{RepositoryId, SnapshotId};
+use packstone::id::{LedgerId, RepositoryId, SnapshotId};
 use packstone::record::datom::{Datom, Datoms, Digest, decode_key, encode_key};
 use packstone::record::{RecordKind, Rows};
 use packstone::source::datoms::{DatomSource, Location, OnError, Options};
@@ -31,6 +31,9 @@ pub const HEARTBEAT: u32 = 3;
 
 /// Number of the gc record of the vectors.
 pub const GC_RECORD: u64 = 12;
+
+/// The ledger record of the vectors.
+pub const LEDGER: LedgerId = LedgerId::new(counting(0x90));
 
 /// The keys of the vectors.
 pub fn keys() -> &'static Keys {
@@ -56,6 +59,8 @@ pub enum Object {
     Index,
     /// At `gc/12`.
     Gc,
+    /// At `ledger/<id>`.
+    Ledger,
 }
 
 impl Object {
@@ -66,6 +71,7 @@ impl Object {
             Self::Outcome => 5,
             Self::Index => 6,
             Self::Gc => 7,
+            Self::Ledger => 8,
         }
     }
 
@@ -83,6 +89,7 @@ impl Object {
             Self::Outcome => ObjectPath::snapshot(SESSION).to_string(),
             Self::Index => String::new(),
             Self::Gc => ObjectPath::gc(GC_RECORD).to_string(),
+            Self::Ledger => ObjectPath::ledger(LEDGER).to_string(),
         }
     }
 

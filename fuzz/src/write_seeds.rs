@@ -43,9 +43,12 @@ fn bytes(value: &Value) -> Vec<u8> {
 fn objects(seeds: &Seeds, folder: &Path) {
     let vectors = vector(folder, "objects.json");
     let object = |name: &str| bytes(&vectors[name]["object"]);
-    for (which, name, kind) in
-        [(0, "session", Object::Session), (1, "heartbeat", Object::Heartbeat), (2, "gc", Object::Gc)]
-    {
+    for (which, name, kind) in [
+        (0, "session", Object::Session),
+        (1, "heartbeat", Object::Heartbeat),
+        (2, "gc", Object::Gc),
+        (3, "ledger", Object::Ledger),
+    ] {
         seeds.put("control_objects", &[&[which], &kind.open(&object(name))[..]].concat());
     }
     let config = object("config");

@@ -10,7 +10,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use crate::backend::{Answer, Backend, Charge, HttpRequests, Money, ObjectStat, Prices, PutNew, Traffic};
+use crate::backend::{
+    Answer, Backend, Charge, HttpRequests, Money, ObjectStat, Prices, PutNew, Thaw, ThawOrder, Traffic,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{ObjectPath, Sealed};
 
@@ -260,6 +262,11 @@ impl<B: Backend> Backend for Budget<B> {
     fn delete<'a>(&'a self, path: &'a ObjectPath) -> Answer<'a, ()> {
         let worst = HttpRequests { deletes: 1, ..HttpRequests::default() };
         Box::pin(async move { self.spend(path.as_str(), worst, self.inner.delete(path)).await })
+    }
+
+    fn thaw<'a>(&'a self, path: &'a ObjectPath, order: Option<&'a ThawOrder>) -> Answer<'a, Thaw> {
+        let worst = HttpRequests { heads: 1, writes: u64::from(order.is_some()), ..HttpRequests::default() };
+        Box::pin(async move { self.spend(path.as_str(), worst, self.inner.thaw(path, order)).await })
     }
 
     fn traffic(&self) -> Traffic {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::backend::{Answer, Backend, Mirrored, ObjectStat, PutNew, Traffic};
+use crate::backend::{Answer, Backend, Mirrored, ObjectStat, PutNew, Thaw, ThawOrder, Traffic};
 use crate::error::Result;
 use crate::format::{ObjectPath, Sealed};
 
@@ -144,6 +144,10 @@ impl<B: Backend> Backend for Counted<B> {
 
     fn delete<'a>(&'a self, path: &'a ObjectPath) -> Answer<'a, ()> {
         Box::pin(async move { self.count(&self.counters.delete, None, self.inner.delete(path).await) })
+    }
+
+    fn thaw<'a>(&'a self, path: &'a ObjectPath, order: Option<&'a ThawOrder>) -> Answer<'a, Thaw> {
+        Box::pin(async move { self.count(&self.counters.stat, None, self.inner.thaw(path, order).await) })
     }
 
     fn traffic(&self) -> Traffic {

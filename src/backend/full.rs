@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::time::sleep;
 
 use crate::backend::retrying::{Counts, count};
-use crate::backend::{Answer, Backend, ObjectStat, PutNew, Traffic};
+use crate::backend::{Answer, Backend, ObjectStat, PutNew, Thaw, ThawOrder, Traffic};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{ObjectPath, Sealed};
 
@@ -75,6 +75,10 @@ impl<B: Backend> Backend for WaitsWhenFull<B> {
 
     fn delete<'a>(&'a self, path: &'a ObjectPath) -> Answer<'a, ()> {
         self.inner.delete(path)
+    }
+
+    fn thaw<'a>(&'a self, path: &'a ObjectPath, order: Option<&'a ThawOrder>) -> Answer<'a, Thaw> {
+        self.inner.thaw(path, order)
     }
 
     fn traffic(&self) -> Traffic {

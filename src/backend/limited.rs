@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep_until};
 
-use crate::backend::{Answer, Backend, ObjectStat, PutNew, Traffic};
+use crate::backend::{Answer, Backend, ObjectStat, PutNew, Thaw, ThawOrder, Traffic};
 use crate::error::Result;
 use crate::format::{ObjectPath, Sealed};
 
@@ -134,6 +134,10 @@ impl<B: Backend> Backend for Limited<B> {
 
     fn delete<'a>(&'a self, path: &'a ObjectPath) -> Answer<'a, ()> {
         Box::pin(async move { self.ask(self.inner.delete(path)).await })
+    }
+
+    fn thaw<'a>(&'a self, path: &'a ObjectPath, order: Option<&'a ThawOrder>) -> Answer<'a, Thaw> {
+        Box::pin(async move { self.ask(self.inner.thaw(path, order)).await })
     }
 
     fn traffic(&self) -> Traffic {

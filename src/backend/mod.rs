@@ -16,6 +16,7 @@ mod prices;
 mod probe;
 mod retrying;
 mod simulated;
+mod thaw;
 mod traffic;
 
 use std::future::Future;
@@ -42,6 +43,7 @@ pub use prices::{Charge, Money, PriceTable, Prices};
 pub use probe::{Finding, Fitness, Guarantee, Probe, ProbeOptions, probe};
 pub use retrying::{Retries, RetryAfter, RetryPolicy, Retrying};
 pub use simulated::{Damage, SimulatedBackend, StoppedWrite, StoredObjects};
+pub use thaw::{Thaw, ThawOrder, ThawTier};
 pub use traffic::{HttpRequests, Traffic};
 
 /// The future of a backend operation.
@@ -95,6 +97,12 @@ pub trait Backend: Send + Sync {
 
     /// Removes the object; removing what is not there is no error.
     fn delete<'a>(&'a self, path: &'a ObjectPath) -> Answer<'a, ()>;
+
+    /// What can be read of an object; with an order, after asking for it where it cannot be read yet.
+    fn thaw<'a>(&'a self, path: &'a ObjectPath, order: Option<&'a ThawOrder>) -> Answer<'a, Thaw> {
+        let _ = (path, order);
+        Box::pin(async { Ok(Thaw::Readable) })
+    }
 
     /// What went over the wire so far; nothing where there is no wire.
     fn traffic(&self) -> Traffic {
@@ -156,6 +164,10 @@ impl<B: Backend + ?Sized> Backend for Arc<B> {
 
     fn delete<'a>(&'a self, path: &'a ObjectPath) -> Answer<'a, ()> {
         (**self).delete(path)
+    }
+
+    fn thaw<'a>(&'a self, path: &'a ObjectPath, order: Option<&'a ThawOrder>) -> Answer<'a, Thaw> {
+        (**self).thaw(path, order)
     }
 
     fn traffic(&self) -> Traffic {

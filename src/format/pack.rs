@@ -103,7 +103,12 @@ impl PackBuilder {
         self.bytes.extend_from_slice(hash.as_bytes());
         let id = PackId::new(self.hasher.update(hash.as_bytes()).finalize().into());
         let size_bytes = self.len();
-        FinishedPack { id, body: Sealed::new(self.bytes), directory: self.directory, size_bytes }
+        let body = Sealed::new(self.bytes);
+        let body = match self.kind {
+            BlobKind::Chunk => body.of_content(),
+            BlobKind::Node => body,
+        };
+        FinishedPack { id, body, directory: self.directory, size_bytes }
     }
 }
 

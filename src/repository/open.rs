@@ -150,7 +150,8 @@ fn open_known(
     let (config_there, slot_there) = (store.wait(config_there), store.wait(slot_there));
     let session = registering.map(|registering| repository.wait_registered(registering)).transpose();
     let same = |there: Result<Option<Bytes>>, known: &[u8]| Ok(there?.is_some_and(|object| object == known));
-    let all_same = same(config_there, &known.config()).and_then(|config| Ok(config && same(slot_there, known.slot_object())?));
+    let all_same =
+        same(config_there, &known.config()).and_then(|config| Ok(config && same(slot_there, known.slot_object())?));
     if let Ok(true) = all_same {
         *lock(&repository.0.around.registered.0) = session?;
         return Ok(Some(repository));

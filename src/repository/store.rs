@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::backend::{Backend, Counted, Mirrored, ObjectStat, PutNew, Requests, Traffic};
+use crate::backend::{Backend, Counted, Mirrored, ObjectStat, PutNew, Requests, Thaw, ThawOrder, Traffic};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{ObjectPath, Sealed};
 
@@ -19,6 +19,8 @@ const REQUESTS_AT_ONCE: usize = 32;
 
 /// Objects as a backend lists them.
 pub(super) type Listing = Vec<(ObjectPath, ObjectStat)>;
+/// Objects that are asked about at once.
+const THAWS: usize = 32;
 
 /// A backend and the runtime that drives it. Its methods block: call them from threads that may, such as those of
 /// [`tokio::task::spawn_blocking`].
@@ -303,6 +305,26 @@ impl Store {
     /// Runs requests to their end.
     pub(super) fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
         self.runtime.block_on(work)
+    }
+
+    /// See [`Backend::thaw`]: for many objects, several at a time.
+    pub fn thaw(&self, paths: &[ObjectPath], order: Option<ThawOrder>) -> Result<Vec<Thaw>> {
+        self.runtime.block_on(async {
+            let mut found = Vec::with_capacity(paths.len());
+            for some in paths.chunks(THAWS) {
+                let ask = |path: &ObjectPath| {
+                    let (backend, path) = (Arc::clone(&self.backend), path.clone());
+                    self.runtime.spawn(async move { backend.thaw(&path, order.as_ref()).await })
+                };
+                let asked: Vec<_> = some.iter().map(ask).collect();
+                for answer in asked {
+                    let cancelled =
+                        |e| Error::new(ErrorKind::Failed, self.location(), "a request was cancelled").because(e);
+                    found.push(answer.await.map_err(cancelled)??);
+                }
+            }
+            Ok(found)
+        })
     }
 
     /// Waits for a request started before.

@@ -13,9 +13,7 @@ use packstone::ErrorKind;
 use packstone::backend::{Answer, Backend, ObjectStat, PutNew, SimulatedBackend};
 use packstone::crypto::KdfParameters;
 use packstone::format::{ObjectPath, Sealed};
-use packstone::ops::{
-    self, BackupSummary, FilesSource, ListOptions, PruneOptions, RestoreFilesOptions, Source,
-};
+use packstone::ops::{self, BackupSummary, FilesSource, ListOptions, PruneOptions, RestoreFilesOptions, Source};
 use packstone::progress::Silent;
 use packstone::repository::{self, CreateOptions, Intent, OpenOptions, Repository, Secret};
 

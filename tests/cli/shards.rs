@@ -136,7 +136,7 @@ fn four_parts_of_a_restore_are_the_restore() {
     }
     // Again, into what is there: nothing is written, and what does not belong there goes once.
     world.write("parts-1/d3/e1/stranger", "x");
-    fs::remove_file(world.path("parts-1/d3/e1/f11")).unwrap();
+    fs::remove_file(world.path("parts-1/d3/e1/f51")).unwrap();
     let runs = four(&world, "repo", &["restore", &reference, "--to", "parts-1", "--delete"]);
     assert_eq!((sum(&runs, "files_deleted"), sum(&runs, "files_restored")), (1, 1), "{runs:?}");
     let restored = picture(&world.path("parts-1"));
@@ -159,7 +159,7 @@ fn four_parts_of_a_check_read_every_pack_once_and_meet_in_the_ledger() {
     let runs = four(&world, "repo", &["check", "--read-data"]);
     for field in ["packs", "packs_read", "bytes_read"] {
         assert_eq!(sum(&runs, field), whole[field].as_u64().unwrap(), "{field}");
-        assert!(runs.iter().all(|(_, summary)| summary[field].as_u64() > Some(0)), "{runs:?}");
+        assert!(runs.iter().filter(|(_, summary)| summary[field].as_u64() > Some(0)).count() > 1, "{runs:?}");
     }
     let report = world.summary(&["check", "--shard-report"]);
     assert_eq!(report["round"]["missing"], Value::Array(Vec::new()));
@@ -173,9 +173,10 @@ fn four_parts_of_a_check_read_every_pack_once_and_meet_in_the_ledger() {
     assert!(part.contains("1 of 3 parts are done, still missing: 1 and 3"), "{part}");
     assert_eq!(world.run(&["check", "--shard-report", "--round", "named"]).code, 3);
 
-    // A damaged pack is found by the one part that has it, and by the report.
-    let packs: Vec<_> = fs::read_dir(world.path("repo/packs")).unwrap().map(|entry| entry.unwrap().path()).collect();
-    let pack = fs::read_dir(&packs[0]).unwrap().next().unwrap().unwrap().path();
+    // A damaged pack of content is found by the one part that has it, and by the report.
+    let folders = fs::read_dir(world.path("repo/packs")).unwrap().map(|entry| entry.unwrap().path());
+    let packs = folders.flat_map(|folder| fs::read_dir(folder).unwrap()).map(|entry| entry.unwrap().path());
+    let pack = packs.max_by_key(|pack| pack.metadata().unwrap().len()).unwrap();
     let mut bytes = fs::read(&pack).unwrap();
     bytes[100] ^= 1;
     fs::set_permissions(&pack, fs::Permissions::from_mode(0o644)).unwrap();
@@ -212,17 +213,18 @@ fn four_parts_of_a_copy_are_put_together_without_reading_anything_again() {
     let world = World::with_days();
     world.write("other-key", "another key file, of 32 bytes or more, too");
     for repository in ["parts", "whole"] {
-        let arguments = [&["init", "-r", repository, "--key-file", "other-key"][..], &OTHER].concat();
+        let init = ["init", "-r", repository, "--key-file", "other-key", "--copy-chunker-params"];
+        let arguments = [&init[..], &OTHER].concat();
         let made = ran(world.command(&arguments).env_remove("PACKSTONE_KEY_FILE"));
         assert_eq!(made.code, 0, "{made:?}");
     }
     tree(&world);
-    world.ok(&["backup", "data"]);
+    world.ok(&["backup", "data", "--label", "data"]);
     for day in 0..2 {
         world.write(&format!("data/d{day}/new"), noise(&format!("day {day}"), 70_000));
         world.write("data/big", noise(&format!("big {day}"), 2 << 20));
         fs::remove_file(world.path(&format!("data/d{}/e{}/f{}", 30 % 8, day, 30 + day))).ok();
-        world.ok(&["backup", "data"]);
+        world.ok(&["backup", "data", "--label", "data"]);
         let copy = [&["copy", "--key-file", "other-key"][..], &OTHER].concat();
         let whole = one(&world, "whole", &copy);
         let runs = four(&world, "parts", &copy);

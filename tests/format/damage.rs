@@ -2,7 +2,7 @@
 
 use packstone::error::DecodeError;
 use packstone::format::*;
-use packstone::id::{RepositoryId, SnapshotId};
+use packstone::id::{LedgerId, RepositoryId, SnapshotId};
 
 use super::fixture;
 
@@ -26,6 +26,11 @@ fn objects() -> Vec<(&'static str, Vec<u8>, Open)> {
             open(move |b| Heartbeat::open(&keys(), id, 3, b)),
         ),
         ("gc", fixture::gc().seal(&keys(), &random), open(move |b| GcRecord::open(&keys(), 12, b))),
+        (
+            "ledger",
+            fixture::ledger().seal(&keys(), &random),
+            open(move |b| LedgerRecord::open(&keys(), fixture::ledger().id, b)),
+        ),
         ("index", index, open(move |b| IndexContent::open(&keys(), index_id, b))),
         ("pack", pack.body, open(move |b| verify_pack(&keys(), pack.id, b))),
     ];
@@ -83,6 +88,11 @@ fn no_object_opens_at_another_place() {
     assert_eq!(Heartbeat::open(&keys, other, 3, heartbeat.bytes()), Err(DecodeError::Unauthentic));
     let gc = fixture::gc().seal(&keys, &random);
     assert_eq!(GcRecord::open(&keys, 13, gc.bytes()), Err(DecodeError::Unauthentic));
+    let ledger = fixture::ledger().seal(&keys, &random);
+    assert_eq!(LedgerRecord::open(&keys, LedgerId::new([0xff; 16]), ledger.bytes()), Err(DecodeError::Unauthentic));
+    let nonsense = LedgerRecord { shard: 17, ..fixture::ledger() }.seal(&keys, &random);
+    let opened = LedgerRecord::open(&keys, fixture::ledger().id, nonsense.bytes());
+    assert_eq!(opened, Err(DecodeError::Invalid("shard")));
     let committed = Outcome::Committed(Snapshot { id: other, ..fixture::snapshot() });
     let committed = committed.seal(&keys, fixture::session_id(), &random);
     assert_eq!(Outcome::open(&keys, fixture::session_id(), committed.bytes()), Err(DecodeError::IdMismatch));

@@ -2,7 +2,7 @@
 
 use packstone::crypto::{Keyring, Keys, MasterKey};
 use packstone::format::*;
-use packstone::id::{BlobId, IndexId, PackId, RepositoryId, SnapshotId};
+use packstone::id::{BlobId, IndexId, LedgerId, PackId, RepositoryId, SnapshotId};
 
 pub fn counting<const N: usize>(from: u8) -> [u8; N] {
     std::array::from_fn(|i| from.wrapping_add(i as u8))
@@ -66,6 +66,27 @@ pub fn gc() -> GcRecord {
         condemned: vec![PackId::new([1; 32]), PackId::new([2; 32])],
         nonce: counting(0xd0),
         by: "db2".into(),
+    }
+}
+
+pub fn ledger() -> LedgerRecord {
+    LedgerRecord {
+        id: LedgerId::new(counting(0x90)),
+        round: "sunday".into(),
+        shard: 3,
+        shards: 16,
+        host: "db3".into(),
+        program: "packstone 0.1.0".into(),
+        started_ms: 1_795_003_000_000,
+        ended_ms: 1_795_003_600_000,
+        index_state: [0x44; 32],
+        packs_indexed: 1000,
+        packs_read: 62,
+        bytes_read: 2_080_374_784,
+        snapshots_walked: 0,
+        damage_count: 1,
+        damage: vec![("packs/01/0101".into(), "frame at 8: changed bytes".into())],
+        harmed: vec![(session_id(), 2)],
     }
 }
 

@@ -2,7 +2,7 @@
 
 use packstone::crypto::{Keyring, Purpose};
 use packstone::format::*;
-use packstone::id::{IndexId, KeySlotId, PackId};
+use packstone::id::{IndexId, KeySlotId, LedgerId, PackId};
 use proptest::prelude::*;
 
 use super::fixture;
@@ -17,6 +17,7 @@ fn decode_all(bytes: &[u8]) {
     let _ = SessionRecord::open(&keys, id, bytes);
     let _ = Heartbeat::open(&keys, id, 1, bytes);
     let _ = GcRecord::open(&keys, 1, bytes);
+    let _ = LedgerRecord::open(&keys, LedgerId::new([1; 16]), bytes);
     let _ = Outcome::open(&keys, id, bytes);
     let _ = IndexContent::open(&keys, IndexId::new(hash), bytes);
     let _ = verify_pack(&keys, PackId::new(hash), bytes);
@@ -56,7 +57,7 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_bytes_behind_a_right_head(kind in 0u8..9, version in 0u8..3, rest in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn arbitrary_bytes_behind_a_right_head(kind in 0u8..10, version in 0u8..3, rest in prop::collection::vec(any::<u8>(), 0..300)) {
         decode_all(&[b"PSTN", &[kind, version][..], &rest].concat());
         decode_all(&[b"PSPACK\x01\x00", &rest[..]].concat());
         let len = (rest.len() as u32 / 2).to_le_bytes();
@@ -66,10 +67,12 @@ proptest! {
     #[test]
     fn arbitrary_sealed_bodies(body in prop::collection::vec(prop_oneof![0u8..4, any::<u8>()], 0..300)) {
         let (keys, id) = (fixture::keys(), fixture::session_id());
-        let body = [&[1], &body[..]].concat();
+        let body = [&[2], &body[..]].concat();
         let _ = Outcome::open(&keys, id, &sealed(5, Purpose::Metadata, ObjectPath::snapshot(id).as_str(), &body));
         let _ = SessionRecord::open(&keys, id, &sealed(3, Purpose::Metadata, ObjectPath::session(id, 0).as_str(), &body));
         let _ = GcRecord::open(&keys, 1, &sealed(7, Purpose::Metadata, ObjectPath::gc(1).as_str(), &body));
+        let ledger = LedgerId::new([1; 16]);
+        let _ = LedgerRecord::open(&keys, ledger, &sealed(8, Purpose::Metadata, ObjectPath::ledger(ledger).as_str(), &body));
         let object = sealed(6, Purpose::Index, "", &body);
         let _ = IndexContent::open(&keys, IndexId::new(blake3::hash(&object).into()), &object);
     }

@@ -166,6 +166,7 @@ fn build_objects() -> Value {
     let (keys, random) = (fixture::keys(), fixture::random());
     let object = |path: ObjectPath, value: Value, object: Sealed| json!({ "path": path.as_str(), "value": value, "object": hex(object.bytes()) });
     let (config, session, heartbeat, gc) = (fixture::config(), fixture::session(), fixture::heartbeat(), fixture::gc());
+    let ledger = fixture::ledger();
     json!({
         "secrets": secrets(),
         "random": hex(&random),
@@ -182,6 +183,7 @@ fn build_objects() -> Value {
             heartbeat.seal(&keys, session.id, &random),
         ),
         "gc": object(ObjectPath::gc(gc.n), plain(&gc), gc.seal(&keys, &random)),
+        "ledger": object(ObjectPath::ledger(ledger.id), plain(&ledger), ledger.seal(&keys, &random)),
     })
 }
 
@@ -195,6 +197,7 @@ fn decode_objects(file: &Value) {
     assert!(SessionRecord::open(&keys, session, &object("exclusive")).is_err(), "at its own path only");
     assert_eq!(Heartbeat::open(&keys, session, 3, &object("heartbeat")), Ok(fixture::heartbeat()));
     assert_eq!(GcRecord::open(&keys, 12, &object("gc")), Ok(fixture::gc()));
+    assert_eq!(LedgerRecord::open(&keys, fixture::ledger().id, &object("ledger")), Ok(fixture::ledger()));
 }
 
 fn build_frames() -> Value {

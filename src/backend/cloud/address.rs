@@ -8,6 +8,10 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// The path of a file with certificates to trust beside the system's, as an option.
 const CA_FILE: &str = "ca-cert";
+/// The class that packs of content are put into, as an option.
+const DATA_CLASS: &str = "data-storage-class";
+/// OpenDAL's option for the class of everything.
+const CLASS: &str = "default_storage_class";
 
 /// A store, and how to talk to it. Shown without any option, so without credentials.
 #[derive(Clone)]
@@ -16,6 +20,7 @@ pub struct CloudAddress {
     shown: String,
     options: BTreeMap<String, String>,
     ca_file: Option<PathBuf>,
+    data_class: Option<String>,
 }
 
 struct Service {
@@ -208,9 +213,15 @@ impl CloudAddress {
         }
         all.insert("root".to_owned(), format!("/{}", prefix.trim_matches('/')));
         let mut ca_file = None;
+        let mut data_class = None;
         for (name, value) in options {
             if name == CA_FILE {
                 ca_file = Some(PathBuf::from(value));
+            } else if name.replace('_', "-") == DATA_CLASS {
+                if !["s3", "gcs"].contains(&scheme) {
+                    return refuse(format!("`{DATA_CLASS}` is for s3 and gcs"));
+                }
+                data_class = Some(value.clone());
             } else {
                 let Some(known) = service.option(name) else {
                     return refuse(format!(
@@ -225,7 +236,7 @@ impl CloudAddress {
             all.entry("region".to_owned()).or_insert_with(|| "us-east-1".to_owned());
         }
         let shown = format!("{scheme}://{}", rest.trim_end_matches('/'));
-        Ok(Self { service, shown, options: all, ca_file })
+        Ok(Self { service, shown, options: all, ca_file, data_class })
     }
 
     /// The scheme, in the one way that it is written of several.
@@ -259,9 +270,16 @@ impl CloudAddress {
         self.options.clone().into_iter()
     }
 
-    #[cfg(feature = "s3")]
     pub(super) fn option(&self, name: &str) -> Option<&str> {
-        self.options.get(name).map(String::as_str)
+        self.options.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// The options for packs of content, where those have a class of their own.
+    pub(super) fn data_options(&self) -> Option<impl Iterator<Item = (String, String)>> {
+        let class = self.data_class.clone()?;
+        let mut options = self.options.clone();
+        options.insert(CLASS.to_owned(), class);
+        Some(options.into_iter())
     }
 
     pub(super) fn ca_file(&self) -> Option<&Path> {

@@ -19,7 +19,11 @@ pub(super) fn of(object: impl Display, error: opendal::Error) -> Error {
     let refusal = answer::last();
     let kind = kind(&error, refusal.map(|refusal| refusal.status));
     let asked = refusal.and_then(|refusal| refusal.retry_after);
-    let result = Error::new(kind, object, one_line(&error));
+    let message = match kind {
+        ErrorKind::Cold => "is in a class that must be thawed before it can be read".to_owned(),
+        _ => one_line(&error),
+    };
+    let result = Error::new(kind, object, message);
     match asked.filter(|_| matches!(kind, ErrorKind::Transient | ErrorKind::Throttled)) {
         Some(wait) => result.because(RetryAfter::new(wait)),
         None => result.because(error),
@@ -41,7 +45,7 @@ fn kind(error: &opendal::Error, status: Option<StatusCode>) -> ErrorKind {
             ErrorKind::Damaged
         }
         // A cold object is not refused for want of rights.
-        _ if says(message, &["InvalidObjectState"]) => ErrorKind::Failed,
+        _ if says(message, &COLD) => ErrorKind::Cold,
         Theirs::PermissionDenied => ErrorKind::Denied,
         _ if status == Some(StatusCode::UNAUTHORIZED) || says(message, &DENIED) => ErrorKind::Denied,
         // Whoever answers with a certificate that nobody trusts does so again.
@@ -53,6 +57,8 @@ fn kind(error: &opendal::Error, status: Option<StatusCode>) -> ErrorKind {
     }
 }
 
+/// S3 and Azure say so of objects in an archive class.
+const COLD: [&str; 3] = ["InvalidObjectState", "BlobArchived", "BlobBeingRehydrated"];
 /// Services say that a bucket is full in their own words: Ceph, MinIO, SeaweedFS, Google, Backblaze, WebDAV servers, SFTP.
 const FULL: [&str; 12] = [
     "QuotaExceeded",
@@ -108,7 +114,7 @@ mod tests {
             (error(Theirs::PermissionDenied, "code: \"AccessDenied\""), Some(403), ErrorKind::Denied),
             (error(Theirs::PermissionDenied, "code: \"QuotaExceeded\""), Some(403), ErrorKind::NoSpace),
             (error(Theirs::PermissionDenied, "reason: userRateLimitExceeded"), Some(403), ErrorKind::Throttled),
-            (error(Theirs::PermissionDenied, "code: \"InvalidObjectState\""), Some(403), ErrorKind::Failed),
+            (error(Theirs::PermissionDenied, "code: \"InvalidObjectState\""), Some(403), ErrorKind::Cold),
             (error(Theirs::Unexpected, "code: \"ExpiredToken\""), Some(400), ErrorKind::Denied),
             (error(Theirs::Unexpected, ""), Some(401), ErrorKind::Denied),
             (error(Theirs::Unexpected, ""), Some(507), ErrorKind::NoSpace),

@@ -9,6 +9,8 @@ mod class;
 mod error;
 mod list;
 mod patient;
+#[cfg(feature = "s3")]
+mod thaw;
 mod transport;
 #[cfg(feature = "s3")]
 mod uploads;
@@ -24,6 +26,8 @@ use opendal::{Buffer, HttpTransporter, Operator};
 
 use crate::backend::retrying::Counts;
 use crate::backend::{Answer, Backend, ObjectStat, PutNew, RetryPolicy, Traffic};
+#[cfg(feature = "s3")]
+use crate::backend::{Thaw, ThawOrder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{ObjectPath, Sealed};
 
@@ -38,6 +42,10 @@ const PART_BYTES: usize = 16 << 20;
 /// A repository's objects below a prefix of a bucket, container or folder.
 pub struct CloudBackend {
     operator: Operator,
+    /// For packs of content, where those go into a class of their own.
+    data_operator: Option<Operator>,
+    #[cfg(feature = "s3")]
+    thawer: Option<thaw::Thawer>,
     location: String,
     counters: Arc<Counters>,
     parts: Arc<Counts>,
@@ -63,10 +71,16 @@ impl CloudBackend {
         let parts = Arc::new(Counts::default());
         let transport = Transport::new(address, Arc::clone(&counters))?;
         let transporter = HttpTransporter::new(Patient::new(transport, policy, Arc::clone(&parts)));
-        let operator = Operator::via_iter(address.scheme(), address.options()).map_err(|e| address.refused(&e))?;
-        let context = operator.base_context().clone().with_http_transport(transporter.clone());
+        let open = |options: &mut dyn Iterator<Item = (String, String)>| {
+            let operator = Operator::via_iter(address.scheme(), options).map_err(|e| address.refused(&e))?;
+            let context = operator.base_context().clone().with_http_transport(transporter.clone());
+            Ok::<_, Error>(operator.with_context(context))
+        };
         Ok(Self {
-            operator: operator.with_context(context),
+            operator: open(&mut address.options())?,
+            data_operator: address.data_options().map(|mut options| open(&mut options)).transpose()?,
+            #[cfg(feature = "s3")]
+            thawer: thaw::Thawer::new(address, transporter.clone()),
             location: address.to_string(),
             counters,
             parts,
@@ -78,13 +92,18 @@ impl CloudBackend {
     async fn write(&self, path: &ObjectPath, body: &Sealed, if_not_exists: bool) -> opendal::Result<()> {
         let options = WriteOptions { if_not_exists, ..WriteOptions::default() };
         let bytes = body.bytes().clone();
-        self.operator.write_options(path.as_str(), Buffer::from(bytes), options).await.map(drop)
+        self.operator_for(body).write_options(path.as_str(), Buffer::from(bytes), options).await.map(drop)
+    }
+
+    /// Packs of content may go into a class of their own.
+    fn operator_for(&self, body: &Sealed) -> &Operator {
+        self.data_operator.as_ref().filter(|_| body.is_content()).unwrap_or(&self.operator)
     }
 
     /// An object of many bytes goes up in parts and appears when all are there.
     async fn write_in_parts(&self, path: &ObjectPath, body: &Sealed) -> Result<()> {
         let options = WriteOptions { chunk: Some(PART_BYTES), concurrent: 2, ..WriteOptions::default() };
-        let begun = self.operator.writer_options(path.as_str(), options).await;
+        let begun = self.operator_for(body).writer_options(path.as_str(), options).await;
         let mut writer = begun.map_err(|e| error::of(path, e))?;
         let written = match writer.write(Buffer::from(body.bytes().clone())).await {
             Ok(()) => writer.close().await.map(drop),
@@ -186,6 +205,16 @@ impl Backend for CloudBackend {
                 result => result.map_err(|e| error::of(path, e)),
             }
         }))
+    }
+
+    #[cfg(feature = "s3")]
+    fn thaw<'a>(&'a self, path: &'a ObjectPath, order: Option<&'a ThawOrder>) -> Answer<'a, Thaw> {
+        Box::pin(async move {
+            match &self.thawer {
+                Some(thawer) => thawer.thaw(&self.operator, path, order).await,
+                None => Ok(Thaw::Readable),
+            }
+        })
     }
 
     fn traffic(&self) -> Traffic {

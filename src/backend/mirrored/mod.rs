@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::backend::{Answer, Backend, ObjectStat, PutNew, Traffic};
+use crate::backend::{Answer, Backend, ObjectStat, PutNew, Thaw, ThawOrder, Traffic};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{MirrorMode, ObjectPath, Sealed};
 
@@ -311,6 +311,10 @@ impl Backend for Mirrored {
             self.begin_write(path)?;
             self.first.delete(path).await
         })
+    }
+
+    fn thaw<'a>(&'a self, path: &'a ObjectPath, order: Option<&'a ThawOrder>) -> Answer<'a, Thaw> {
+        self.first.thaw(path, order)
     }
 
     fn traffic(&self) -> Traffic {

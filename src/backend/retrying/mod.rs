@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{sleep, timeout};
 
-use crate::backend::{Answer, Backend, ObjectStat, PutNew, Traffic};
+use crate::backend::{Answer, Backend, ObjectStat, PutNew, Thaw, ThawOrder, Traffic};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{ObjectPath, Sealed};
 
@@ -191,6 +191,10 @@ impl<B: Backend> Backend for Retrying<B> {
 
     fn delete<'a>(&'a self, path: &'a ObjectPath) -> Answer<'a, ()> {
         Box::pin(async move { Ok(self.attempt(path, self.patience(0), || self.inner.delete(path)).await?.value) })
+    }
+
+    fn thaw<'a>(&'a self, path: &'a ObjectPath, order: Option<&'a ThawOrder>) -> Answer<'a, Thaw> {
+        Box::pin(async move { Ok(self.attempt(path, self.patience(0), || self.inner.thaw(path, order)).await?.value) })
     }
 
     fn traffic(&self) -> Traffic {

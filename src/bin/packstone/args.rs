@@ -21,7 +21,8 @@ pub struct Cli {
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 ok; 1 failed; 2 usage; 3 finished, but some input failed; 10 no repository; 11 session not obtained; \
-12 wrong password or key; 13 damage found; 16 out of space or over --max-cost; 17 another program's repository or a newer one; \
+12 wrong password or key; 13 damage found; 14 data must be thawed first: run again later; 16 out of space or over \
+--max-cost; 17 another program's repository or a newer one; \
 130 and 143 interrupted. Any other code than 0 means failure.
 
 Environment: PACKSTONE_REPOSITORY, PACKSTONE_REPOSITORY_FILE; PACKSTONE_PASSWORD, PACKSTONE_PASSWORD_FILE, \

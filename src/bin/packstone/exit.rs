@@ -23,6 +23,7 @@ pub enum Code {
     Busy = 11,
     WrongKey = 12,
     Damage = 13,
+    Cold = 14,
     NoSpace = 16,
     Foreign = 17,
     Interrupted = 130,
@@ -42,6 +43,7 @@ impl Code {
             Self::Busy => "a session was not obtained",
             Self::WrongKey => "wrong password or key",
             Self::Damage => "damage was found",
+            Self::Cold => "data must be thawed first",
             Self::NoSpace => "out of space",
             Self::Foreign => "another program's repository, or a newer one",
             Self::Interrupted | Self::Terminated => "interrupted",
@@ -64,6 +66,7 @@ impl From<ErrorKind> for Code {
             ErrorKind::Busy => Self::Busy,
             ErrorKind::WrongKey => Self::WrongKey,
             ErrorKind::Damaged => Self::Damage,
+            ErrorKind::Cold => Self::Cold,
             ErrorKind::NoSpace | ErrorKind::OverBudget => Self::NoSpace,
             ErrorKind::Foreign => Self::Foreign,
             ErrorKind::Interrupted => Self::Interrupted,
@@ -184,6 +187,7 @@ fn hint(kind: ErrorKind) -> Option<&'static str> {
             "allow more with --max-cost and run the same command again: it continues with what is stored already; --bill shows \
              what was asked"
         }
+        ErrorKind::Cold => "`packstone restore` says what must be thawed, and asks the store for it",
         ErrorKind::Foreign => "use the program and version that made it, or another path for a new repository",
         ErrorKind::Denied => {
             "check the store's credentials and what they may do: the cloud's own variables (such as AWS_ACCESS_KEY_ID), or -o"

@@ -85,6 +85,8 @@ pub struct CheckReport {
     pub bytes_read: u64,
     /// Packs read whole.
     pub packs_read: u64,
+    /// Packs in a class that cannot be read before they have been asked for: of those only place and length were checked.
+    pub packs_cold: u64,
     /// The index must be rebuilt: `repair index` does.
     pub suggest_repair_index: bool,
     /// There are packs that nothing needs: `prune` frees them.

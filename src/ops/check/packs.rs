@@ -22,6 +22,8 @@ struct Verdict {
     problem: Option<String>,
     frames: Vec<BadFrame>,
     bytes_read: u64,
+    /// It cannot be read before it has been thawed.
+    is_cold: bool,
 }
 
 impl Check<'_> {
@@ -36,6 +38,7 @@ impl Check<'_> {
                 self.report.packs_read += 1;
                 self.report.bytes_read += verdict.bytes_read;
             }
+            self.report.packs_cold += u64::from(verdict.is_cold);
             self.judge(verdict);
         }
         Ok(())
@@ -78,9 +81,15 @@ impl Check<'_> {
         let index = repository.index().read().unwrap_or_else(PoisonError::into_inner);
         let Some(pack) = index.pack(&id)? else { return Ok(None) };
         drop(index);
-        let problem = self.structure(&pack)?;
+        let problem = match self.structure(&pack) {
+            // What the index says of it is all that can be known for now; its place and length are right.
+            Err(error) if error.kind() == ErrorKind::Cold => {
+                return Ok(Some(Verdict { id, problem: None, frames: Vec::new(), bytes_read: 0, is_cold: true }));
+            }
+            problem => problem?,
+        };
         if !read && problem.is_none() {
-            return Ok(Some(Verdict { id, problem, frames: Vec::new(), bytes_read: 0 }));
+            return Ok(Some(Verdict { id, problem, frames: Vec::new(), bytes_read: 0, is_cold: false }));
         }
         // What is wrong with a pack harms those blobs that it does not give any more: all of it is read to know which.
         let is_whole = |bytes: &[u8]| format::verify_pack(repository.keys(), id, bytes).is_ok();
@@ -89,7 +98,7 @@ impl Check<'_> {
                 let whole = format::verify_pack(repository.keys(), id, &bytes).err();
                 let frames = pack_content::bad_frames(&self.reader, &pack, &bytes)?;
                 let problem = problem.or(whole.map(|why| why.to_string()));
-                Verdict { id, problem, frames, bytes_read: bytes.len() as u64 }
+                Verdict { id, problem, frames, bytes_read: bytes.len() as u64, is_cold: false }
             }
             Err(error) if error.kind() == ErrorKind::NotFound && repository.gc_records()?.condemned.contains(&id) => {
                 return Ok(None);
@@ -101,7 +110,7 @@ impl Check<'_> {
                 };
                 let blobs = pack.directory.frames.iter().flat_map(|frame| frame.blobs.iter().map(|b| b.id)).collect();
                 let all = BadFrame { offset: 0, blobs, why: problem.clone() };
-                Verdict { id, problem: Some(problem), frames: vec![all], bytes_read: 0 }
+                Verdict { id, problem: Some(problem), frames: vec![all], bytes_read: 0, is_cold: false }
             }
             Err(error) => return Err(error),
         };

@@ -60,6 +60,8 @@ pub struct PruneReport {
     pub packs_repacked: u64,
     /// Bytes of them.
     pub bytes_repacked: u64,
+    /// Packs that would have been worth copying, but are in a class that cannot be read.
+    pub packs_cold: u64,
     /// Live bytes copied.
     pub bytes_copied: u64,
     /// Packs condemned that wait for open sessions to end; the next prune removes them.

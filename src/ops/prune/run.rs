@@ -8,7 +8,7 @@ use super::plan::{Plan, plan};
 use super::survey::Survey;
 use super::{PruneOptions, PruneReport};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::{GcRecord, RetentionClass};
+use crate::format::{GcRecord, IndexedPack, RetentionClass};
 use crate::id::PackId;
 use crate::progress::{Event, Observer};
 use crate::repository::{Repacker, Repository, machine, random};
@@ -78,27 +78,45 @@ fn attempt(repository: &Repository, options: &PruneOptions, observer: &dyn Obser
         let live: Vec<Vec<bool>> = repack.iter().map(|pack| survey.live_flags(repository, pack)).collect();
         observer.event(Event::Stage { name: "repacking", total: Some(repack.len() as u64) });
         let mut repackers: HashMap<u8, Repacker> = HashMap::new();
+        let mut moved = Vec::new();
         for (done, (pack, live)) in repack.iter().zip(&live).enumerate() {
-            let mut live = live.as_slice();
             let class = pack.directory.class;
             let repacker = repackers.entry(class_number(class)).or_insert_with(|| repository.repacker(class));
-            for frame in &pack.directory.frames {
-                let (flags, rest) = live.split_at(frame.blobs.len());
-                repacker.copy(pack, frame, flags)?;
-                live = rest;
+            match copy(repacker, pack, live) {
+                Ok(()) => moved.push(pack.id),
+                // It stays until nothing of it is needed.
+                Err(error) if error.kind() == ErrorKind::Cold => {
+                    report.packs_cold += 1;
+                    report.packs_repacked -= 1;
+                    report.bytes_repacked -= pack.size_bytes;
+                }
+                Err(error) => return Err(error),
             }
             observer.event(Event::Progress { done: done as u64 + 1 });
         }
         for (_, repacker) in repackers {
             report.bytes_copied += repacker.finish()?.1;
         }
-        if !condemn(repository, newest + 1, repack.iter().map(|pack| pack.id).collect())? {
-            return Ok(None);
+        if !moved.is_empty() {
+            if !condemn(repository, newest + 1, moved)? {
+                return Ok(None);
+            }
+            finish(repository, survey, Rescan::Always, options, observer, &mut report)?;
         }
-        finish(repository, survey, Rescan::Always, options, observer, &mut report)?;
     }
     report.index_objects.1 = repository.list_index()?.len() as u64;
     Ok(Some(report))
+}
+
+/// Copies what is live of a pack, one flag for each of its blobs. One that is cold has given nothing when that shows.
+fn copy(repacker: &mut Repacker, pack: &IndexedPack, live: &[bool]) -> Result<()> {
+    let mut live = live;
+    for frame in &pack.directory.frames {
+        let (flags, rest) = live.split_at(frame.blobs.len());
+        repacker.copy(pack, frame, flags)?;
+        live = rest;
+    }
+    Ok(())
 }
 
 /// Publishes a gc record; `false` when its number is taken.

@@ -4,4 +4,7 @@ mod datoms;
 mod files;
 
 pub use datoms::{RestoreOptions, RestoreSummary, View, restore};
-pub use files::{Change, ChangeSink, Overwrite, PathPattern, RestoreFilesOptions, RestoreFilesSummary, restore_files};
+pub use files::{
+    Change, ChangeSink, Overwrite, PathPattern, RestoreFilesOptions, RestoreFilesSummary, ThawPlan, restore_files,
+    thaw_for_restore,
+};

@@ -91,6 +91,7 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
         "packs": report.packs,
         "blobs": report.blobs,
         "packs_read": report.packs_read,
+        "packs_cold": report.packs_cold,
         "bytes_read": report.bytes_read,
         "suggest_repair_index": report.suggest_repair_index,
         "suggest_prune": report.suggest_prune,
@@ -109,6 +110,10 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
         0 => "the content of packs was not read: --read-data does".to_owned(),
         packs => format!("read {} whole, {}", counted(packs, "pack"), size::show(report.bytes_read)),
     })?;
+    if report.packs_cold > 0 {
+        let cold = counted(report.packs_cold, "pack");
+        output.info(format!("{cold} in a cold class: of those, place and length were compared with the index"))?;
+    }
     if report.suggest_repair_index {
         output.hint("`packstone repair index` rebuilds the index from the packs");
     }

@@ -1,5 +1,6 @@
 //! `restore`: a snapshot's files into a directory, or its datoms into a file or directory.
 
+mod cold;
 mod files;
 
 use std::ffi::OsString;

@@ -18,6 +18,7 @@ mod rows;
 mod run;
 mod select;
 mod shares;
+mod thaw;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 pub use select::PathPattern;
+pub use thaw::{ThawPlan, thaw_for_restore};
 
 use batch::State;
 use finish::Known;

@@ -7,6 +7,8 @@
 //!          rst (RST at once), rst_body (RST after `after` request-body bytes), cut_resp (RST after `after` response-body bytes),
 //!          dup (deliver it twice, answer with the second answer; for bodies and answers that say their length),
 //!          short_resp (FIN instead of RST there), stall (deliver, then answer after `ms`), corrupt_resp (flip a bit at `after` in the body)
+//!   /cold?ms=1000    from now on, what is written with `x-amz-storage-class: GLACIER` or `DEEP_ARCHIVE` answers GET with 403
+//!       InvalidObjectState until `POST ?restore` was seen (answered here) and `ms` have passed; HEAD shows class and state
 //!   /reset (drop all rules and settings)   /stats
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -40,6 +42,15 @@ struct St {
     up: u64,
     down: u64,
     injected: HashMap<String, u64>,
+    /// How long thawing takes, when cold classes are played; and by path the class, and since when it thaws.
+    cold_ms: Option<u64>,
+    cold: HashMap<String, (String, Option<Instant>)>,
+}
+/// What the proxy answers itself about a cold object: status, headers, body; or headers to be added to the server's answer.
+enum Cold {
+    Answer(&'static str, String),
+    Headers(String),
+    Pass,
 }
 type Sh = Arc<Mutex<St>>;
 impl St {
@@ -70,6 +81,46 @@ impl St {
             }
         }
         None
+    }
+    fn cold(&mut self, method: &str, url: &str, class: Option<&str>) -> Cold {
+        let Some(ms) = self.cold_ms else { return Cold::Pass };
+        let (path, query) = url.split_once('?').unwrap_or((url, ""));
+        let error = |code: &str| format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>{code}</Code><Message>played by the proxy</Message></Error>");
+        if let Some(class) = class.filter(|class| ["GLACIER", "DEEP_ARCHIVE"].contains(class)) {
+            *self.injected.entry("cold_put".into()).or_default() += 1;
+            self.cold.insert(path.into(), (class.into(), None));
+            return Cold::Pass;
+        }
+        let Some((class, since)) = self.cold.get_mut(path) else { return Cold::Pass };
+        let thawed = since.is_some_and(|since| since.elapsed() >= Duration::from_millis(ms));
+        let is_restore = query.split('&').any(|part| part == "restore" || part == "restore=");
+        let (kind, answer) = match method {
+            "POST" if is_restore && since.is_some() && !thawed => {
+                ("restore_again", Cold::Answer("409 Conflict", error("RestoreAlreadyInProgress")))
+            }
+            "POST" if is_restore => {
+                since.get_or_insert_with(Instant::now);
+                ("restore", Cold::Answer("202 Accepted", String::new()))
+            }
+            "GET" if !thawed => ("cold_get", Cold::Answer("403 Forbidden", error("InvalidObjectState"))),
+            "HEAD" => {
+                let state = match (since, thawed) {
+                    (None, _) => "",
+                    (Some(_), false) => "x-amz-restore: ongoing-request=\"true\"\r\n",
+                    (Some(_), true) => {
+                        "x-amz-restore: ongoing-request=\"false\", expiry-date=\"Fri, 21 Dec 2029 00:00:00 GMT\"\r\n"
+                    }
+                };
+                ("cold_head", Cold::Headers(format!("x-amz-storage-class: {class}\r\n{state}")))
+            }
+            "DELETE" => {
+                self.cold.remove(path);
+                return Cold::Pass;
+            }
+            _ => return Cold::Pass,
+        };
+        *self.injected.entry(kind.into()).or_default() += 1;
+        answer
     }
     fn delay(&mut self) -> Duration {
         let j = if self.jitter > 0 { (self.rnd() * self.jitter as f64) as u64 } else { 0 };
@@ -272,6 +323,12 @@ async fn http(st: Sh, c: TcpStream, target: String) -> Res<()> {
                 continue;
             }
         }
+        let cold = st.lock().unwrap().cold(&method, &path, h.get("x-amz-storage-class"));
+        if let Cold::Answer(status, b) = &cold {
+            body(&st, &mut c, None, h.body(), None, None, true).await?;
+            c.get_mut().write_all(format!("HTTP/1.1 {status}\r\ncontent-type: application/xml\r\ncontent-length: {}\r\n\r\n{b}", b.len()).as_bytes()).await?;
+            continue;
+        }
         if f == "rst" {
             rst(c.get_ref());
             return Ok(());
@@ -347,6 +404,11 @@ async fn http(st: Sh, c: TcpStream, target: String) -> Res<()> {
             }
             "stall" => tokio::time::sleep(Duration::from_millis(ms)).await,
             _ => {}
+        }
+        if let Cold::Headers(added) = &cold {
+            let old = |l: &&String| !["x-amz-storage-class", "x-amz-restore"].contains(&l.split(':').next().unwrap_or("").to_ascii_lowercase().as_str());
+            let kept: Vec<&str> = r.lines.iter().filter(old).map(String::as_str).collect();
+            r.raw = format!("{}\r\n{added}\r\n", kept.join("\r\n")).into_bytes();
         }
         c.get_mut().write_all(&r.raw).await?;
         let cut = (f == "cut_resp" || f == "short_resp").then_some(after);
@@ -454,6 +516,10 @@ async fn ctl(st: Sh, s: TcpStream) -> Res<()> {
                     seen: 0,
                     hits: 0,
                 });
+                "ok".into()
+            }
+            "/cold" => {
+                g.cold_ms = Some(n("ms", 1000));
                 "ok".into()
             }
             "/reset" => {

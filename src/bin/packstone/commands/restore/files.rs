@@ -14,7 +14,7 @@ use packstone::ops::{
 use packstone::repository::Intent;
 use serde_json::json;
 
-use super::Arguments;
+use super::{Arguments, cold};
 use crate::context::Context;
 use crate::exit::{Code, Failure, Result};
 use crate::output::{Output, counted, grouped};
@@ -46,6 +46,8 @@ pub struct FilesChoice {
     /// Kubernetes Indexed Job. They may start and end in any order
     #[arg(long, value_name = "k/n", value_parser = shard::parse)]
     shard: Option<Shard>,
+    #[command(flatten)]
+    thaw: cold::ThawChoice,
 }
 
 /// What happens to what is there.
@@ -119,11 +121,23 @@ pub fn run(context: &Context, arguments: &Arguments, target: PathBuf) -> Result<
     let repository = context.open_for(Intent::Reading)?;
     let snapshot = reference::find_one(context, &repository, snapshot, &arguments.filters)?;
     let output = &context.output;
+    let thaw = cold::Restore { repository: &repository, snapshot: snapshot.id, target: &target, options: &options };
+    if choice.thaw.is_expected(context)
+        && let Some(code) = choice.thaw.plan(context, &thaw)?
+    {
+        return Ok(code);
+    }
     let changes = (choice.dry_run || output.is_verbose()).then(|| print_changes(output));
     let progress = context.progress(Status::Lines);
-    let restored = ops::restore_files(&repository, snapshot.id, target.clone(), options, changes, progress.clone());
+    let restored =
+        ops::restore_files(&repository, snapshot.id, target.clone(), options.clone(), changes, progress.clone());
     let result = context.wait(restored);
     progress.finish();
+    if result.as_ref().is_err_and(|failure| failure.kind() == ErrorKind::Cold)
+        && let Some(code) = choice.thaw.plan(context, &thaw)?
+    {
+        return Ok(code);
+    }
     let summary = result.map_err(|failure| match failure.kind() {
         ErrorKind::Usage if failure.to_string().contains("no directory trees") => {
             failure.hint("its datoms are written to a file or directory: `--to datoms:PATH`")
