@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 pub use money::Money;
 
-/// List prices in US dollars; each provider's date and source are in the file. What is free for a start, what large
+/// List prices in US dollars; the file says of each provider as of when, and where from. What is free for a start, what large
 /// customers save and taxes are not in them.
 const BUILT_IN: &str = include_str!("prices.json");
 const GIB: u64 = 1 << 30;
