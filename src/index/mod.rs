@@ -20,6 +20,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::format::IndexedPack;
@@ -41,6 +42,9 @@ const MERGE_MAX_ENTRIES: u64 = 4 << 20;
 
 /// The same for shards in the cache: what is merged of them is merged again in every run.
 const MERGE_MAX_CACHED_ENTRIES: u64 = 1 << 16;
+
+/// A file of the cache that was begun this long ago and not finished never will be.
+const LEFT_OVER_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 /// The blobs of a repository as its index objects, and the packs of this session, tell them.
 ///
@@ -132,7 +136,7 @@ impl Index {
                 Ok(true)
             }
             _ => {
-                fs::remove_file(&path).map_err(|error| Error::io(path.display(), error))?;
+                remove_if_there(&path)?;
                 Ok(false)
             }
         }
@@ -145,15 +149,10 @@ impl Index {
             shard.remove_object(id);
         }
         self.shards.retain(|shard| !shard.is_void());
-        match self.cached_path(id).map(|path| fs::remove_file(&path).map_err(|error| (path, error))) {
-            Some(Err((path, error))) if error.kind() != io::ErrorKind::NotFound => {
-                Err(Error::io(path.display(), error))
-            }
-            _ => Ok(()),
-        }
+        self.cached_path(id).map_or(Ok(()), |path| remove_if_there(&path))
     }
 
-    /// Removes from the cache what belongs to no known object; returns how many files.
+    /// Removes from the cache what belongs to no known object, and what killed processes left behind; returns how many files.
     pub fn clean_cache(&self) -> Result<u64> {
         let Some(folder) = &self.cache else { return Ok(0) };
         let named = |error| Error::io(folder.display(), error);
@@ -161,8 +160,9 @@ impl Index {
         let mut removed_count = 0;
         for entry in fs::read_dir(folder).map_err(named)? {
             let path = entry.map_err(named)?.path();
-            if path.extension().is_some_and(|extension| extension == "shard") && !kept.contains(&path) {
-                fs::remove_file(&path).map_err(named)?;
+            let is_shard = path.extension().is_some_and(|extension| extension == "shard");
+            if is_shard && !kept.contains(&path) || !is_shard && is_left_over(&path) {
+                remove_if_there(&path)?;
                 removed_count += 1;
             }
         }
@@ -257,6 +257,20 @@ impl Index {
         let place = path.as_deref().unwrap_or(Path::new("index shard")).display().to_string();
         Shard::map(&file, path, self.shards_made).map_err(|error| Error::io(place, error))
     }
+}
+
+/// Another process that uses the cache may have been faster.
+fn remove_if_there(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io(path.display(), error)),
+        _ => Ok(()),
+    }
+}
+
+/// Whether nobody has written to the file for so long that whoever began it is gone.
+fn is_left_over(path: &Path) -> bool {
+    let modified = fs::metadata(path).and_then(|metadata| metadata.modified());
+    modified.is_ok_and(|then| then.elapsed().is_ok_and(|age| age > LEFT_OVER_AFTER))
 }
 
 fn may_merge(shard: &Shard) -> bool {

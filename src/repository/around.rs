@@ -23,9 +23,7 @@ pub(super) const LOOK_FILE: &str = "look";
 /// What one open repository remembers; shared by its clones.
 #[derive(Default)]
 pub(super) struct Around {
-    /// Where the last look is kept, and the key of its hash.
-    pub(super) file: Option<(PathBuf, [u8; 32])>,
-    pub(super) last: Mutex<Arc<LastLook>>,
+    pub(super) last: Mutex<Remembered>,
     pub(super) ahead: Mutex<Ahead>,
     /// A session that was registered while the repository was opened.
     pub(super) registered: Registered,
@@ -36,6 +34,34 @@ pub(super) struct Around {
     pub(super) frames: Option<Arc<ObjectCache>>,
     /// Whether anything is remembered at all.
     pub(super) is_far: bool,
+}
+
+/// The last look, here and in the local cache.
+#[derive(Default)]
+pub(super) struct Remembered {
+    pub(super) look: Arc<LastLook>,
+    /// Where it is kept, and the key of its hash.
+    pub(super) file: Option<(PathBuf, [u8; 32])>,
+    is_unwritten: bool,
+}
+
+impl Remembered {
+    pub(super) fn new(look: LastLook, file: Option<(PathBuf, [u8; 32])>) -> Self {
+        Self { look: Arc::new(look), file, is_unwritten: false }
+    }
+
+    fn write(&mut self) {
+        if let Some((path, key)) = self.file.as_ref().filter(|_| self.is_unwritten) {
+            self.look.write(path, key);
+        }
+        self.is_unwritten = false;
+    }
+}
+
+impl Drop for Remembered {
+    fn drop(&mut self) {
+        self.write();
+    }
 }
 
 /// A look that was begun before anybody asked.
@@ -100,7 +126,7 @@ impl Repository {
 
     /// What was seen last.
     pub(super) fn last_look(&self) -> Arc<LastLook> {
-        Arc::clone(&lock(&self.0.around.last))
+        Arc::clone(&lock(&self.0.around.last).look)
     }
 
     /// Changes what is remembered of the last look, here and for later runs.
@@ -109,15 +135,15 @@ impl Repository {
             return;
         }
         let mut last = lock(&self.0.around.last);
-        let mut new = LastLook::clone(&last);
-        change(&mut new);
-        if new == **last {
-            return;
+        change_look(&mut last, change);
+        last.write();
+    }
+
+    /// The same for a change of which many follow one another: it is written with the next one, or in the end.
+    pub(super) fn remember_later(&self, change: impl FnOnce(&mut LastLook)) {
+        if self.0.around.is_far {
+            change_look(&mut lock(&self.0.around.last), change);
         }
-        if let Some((path, key)) = &self.0.around.file {
-            new.write(path, key);
-        }
-        *last = Arc::new(new);
     }
 
     pub(super) fn take_registered(&self) -> Option<Session> {
@@ -155,6 +181,15 @@ impl Repository {
         if let Some(sealed) = object.get(start..start.saturating_add(frame.sealed_len as usize)) {
             frames.keep(pack, frame.offset, sealed);
         }
+    }
+}
+
+fn change_look(last: &mut Remembered, change: impl FnOnce(&mut LastLook)) {
+    let mut new = LastLook::clone(&last.look);
+    change(&mut new);
+    if new != *last.look {
+        last.look = Arc::new(new);
+        last.is_unwritten = true;
     }
 }
 

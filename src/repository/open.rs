@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, RwLock};
 
 use bytes::Bytes;
 
-use super::around::{Ahead, Around, LOOK_FILE, lock};
+use super::around::{Ahead, Around, LOOK_FILE, Remembered, lock};
 use super::create::blocking;
 use super::keys::Secret;
 use super::known_place::KnownPlace;
@@ -278,8 +278,7 @@ pub(super) fn assemble(
     let cache_key = keys.local_cache_key();
     let far_cache = cache.as_ref().filter(|_| !store.is_local());
     let around = Around {
-        file: far_cache.map(|folder| (folder.join(LOOK_FILE), cache_key)),
-        last: Mutex::new(Arc::new(last)),
+        last: Mutex::new(Remembered::new(last, far_cache.map(|folder| (folder.join(LOOK_FILE), cache_key)))),
         just_listed: Mutex::new((options.intent == Intent::Reading && !store.is_local()).then(HashSet::new)),
         frames: far_cache.map(|folder| Arc::new(ObjectCache::new(folder.clone(), cache_key, options.cache_size_bytes))),
         is_far: !store.is_local(),

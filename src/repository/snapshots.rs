@@ -138,7 +138,7 @@ impl Repository {
         let tombstone = Outcome::Forgotten { time_ms: now_ms(), was: *blake3::hash(&bytes).as_bytes() };
         let body = tombstone.seal(self.keys(), id, &random());
         self.store().replace(&path, body.clone())?;
-        self.remember(|last| {
+        self.remember_later(|last| {
             last.snapshots.insert(id, body.bytes().clone());
         });
         Ok(())

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod bill;
+mod cache;
 mod codes;
 mod copy;
 mod days;
