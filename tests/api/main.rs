@@ -15,6 +15,7 @@ mod files;
 mod fixtures;
 mod forget;
 mod look;
+mod mirror;
 mod panics;
 mod prune;
 mod restore_files;
