@@ -2,7 +2,7 @@
 
 use crate::world::World;
 
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 19] = [
     "init",
     "backup",
     "restore",
@@ -21,6 +21,7 @@ const COMMANDS: [&str; 18] = [
     "key",
     "completions",
     "demo",
+    "mirror",
 ];
 
 #[test]

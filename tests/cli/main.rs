@@ -12,5 +12,6 @@ mod help;
 mod json;
 mod keys;
 mod look;
+mod mirror;
 mod references;
 mod world;

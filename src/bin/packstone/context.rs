@@ -4,7 +4,7 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use packstone::backend::{Backend, LocalBackend, Mirrored};
+use packstone::backend::{Backend, LocalBackend, Mirrored, Unreachable};
 #[cfg(feature = "cloud")]
 use packstone::backend::{CloudAddress, CloudBackend, RetryPolicy, Retrying};
 #[cfg(feature = "cloud")]
@@ -59,8 +59,8 @@ impl Context {
 
     /// Unlocks the repository.
     pub fn open(&self) -> Result<Repository> {
-        let backend = self.connect(self.repository()?)?;
-        self.open_with(backend, secrets::read(&self.global, Ask::Once)?, self.global.key_hint.clone())
+        let place = self.repository()?;
+        self.open_with(place, || secrets::read(&self.global, Ask::Once), self.global.key_hint.clone())
     }
 
     /// Unlocks another repository.
@@ -71,15 +71,30 @@ impl Context {
                 Failure::usage("", "no repository to read given")
                     .hint("use --from-repo PATH or PACKSTONE_FROM_REPOSITORY")
             })?;
-        let backend = self.connect(Place::parse(&text, &from.from_option)?)?;
-        self.open_with(backend, secrets::read_from(from)?, from.from_key_hint.clone())
+        let place = Place::parse(&text, &from.from_option)?;
+        self.open_with(place, || secrets::read_from(from), from.from_key_hint.clone())
     }
 
-    fn open_with(&self, backend: Arc<dyn Backend>, secret: Secret, key_hint: Option<String>) -> Result<Repository> {
-        let options = OpenOptions { cache: self.cache()?, key_hint };
+    fn open_with(
+        &self,
+        place: Place,
+        secret: impl FnOnce() -> Result<Secret>,
+        key_hint: Option<String>,
+    ) -> Result<Repository> {
+        let cache = self.cache()?;
+        let location = place.to_string();
+        let remembered = mirrors::remembered(self, cache.as_deref(), &location)?;
+        let backend = match self.connect(place) {
+            Err(failure) if !remembered.is_empty() && failure.kind() == ErrorKind::NoRepository => {
+                Arc::new(Unreachable::new(&location, failure.to_string()))
+            }
+            backend => backend?,
+        };
         let mirrored = Arc::new(Mirrored::new(backend));
-        let repository = self.wait(Repository::open(Arc::clone(&mirrored) as _, secret, options))?;
-        mirrors::attach(self, &repository, &mirrored)?;
+        mirrored.attach(remembered);
+        let options = OpenOptions { cache: cache.clone(), key_hint };
+        let repository = self.wait(Repository::open(Arc::clone(&mirrored) as _, secret()?, options))?;
+        mirrors::attach(self, &repository, &mirrored, cache.as_deref())?;
         self.opened.lock().unwrap_or_else(PoisonError::into_inner).push(repository.clone());
         Ok(repository)
     }
