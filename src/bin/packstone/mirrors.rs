@@ -25,17 +25,17 @@ pub fn remembered(context: &Context, cache: Option<&Path>, location: &str) -> Re
     placements.unwrap_or_default().into_iter().map(|placement| connect(context, placement)).collect()
 }
 
-/// Keeps where mirrors are, for when the place that was opened cannot be reached.
-fn remember(cache: Option<&Path>, location: &str, placements: &[Placement]) -> Result<()> {
-    let Some(file) = file(cache, location)? else { return Ok(()) };
+/// Keeps where mirrors are, for when the place that was opened cannot be reached; whether they were known already.
+fn remember(cache: Option<&Path>, location: &str, placements: &[Placement]) -> Result<bool> {
+    let Some(file) = file(cache, location)? else { return Ok(false) };
     if placements.is_empty() {
         // It hardly ever is there.
         let _ = std::fs::remove_file(file);
-        return Ok(());
+        return Ok(false);
     }
     let text = serde_json::to_vec(placements).map_err(|e| Failure::usage("mirrors", e))?;
     if std::fs::read(&file).is_ok_and(|kept| kept == text) {
-        return Ok(());
+        return Ok(true);
     }
     // A cache that cannot be written costs nothing but this.
     let write = || {
@@ -45,7 +45,7 @@ fn remember(cache: Option<&Path>, location: &str, placements: &[Placement]) -> R
         std::fs::rename(&temporary, &file).ok()
     };
     let _ = write();
-    Ok(())
+    Ok(false)
 }
 
 fn file(cache: Option<&Path>, location: &str) -> Result<Option<PathBuf>> {
@@ -60,7 +60,10 @@ pub fn attach(context: &Context, repository: &Repository, mirrored: &Mirrored, c
         return Ok(());
     }
     let mirrors = repository.mirrors()?;
-    let Some(list) = mirrors.list else { return remember(cache, &repository.location(), &[]) };
+    let Some(list) = mirrors.list else {
+        mirrored.attach(Vec::new());
+        return remember(cache, &repository.location(), &[]).map(drop);
+    };
     let mut others = list.placements;
     // A list holds one at least.
     let primary = others.remove(0);
@@ -72,7 +75,10 @@ pub fn attach(context: &Context, repository: &Repository, mirrored: &Mirrored, c
         ));
         others.insert(0, primary);
     }
-    remember(cache, &repository.location(), &others)?;
+    if remember(cache, &repository.location(), &others)? {
+        // They were connected to when it was opened.
+        return Ok(());
+    }
     let connected = others.into_iter().map(|placement| connect(context, placement)).collect::<Result<Vec<_>>>()?;
     mirrored.attach(connected);
     Ok(())
