@@ -126,7 +126,7 @@ impl Repository {
             // An index object that has gone was replaced.
             Ok(None) if path.as_str().starts_with("index/") => return Ok(None),
             Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::Damaged => {}
+            Err(error) if matches!(error.kind(), ErrorKind::Damaged | ErrorKind::Failed) => {}
             Err(error) => return Err(error),
         }
         let nowhere = || Error::new(ErrorKind::Damaged, path, "no mirror holds it whole");

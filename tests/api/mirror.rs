@@ -241,7 +241,7 @@ async fn a_sync_mirror_holds_the_data_before_the_snapshot_is_committed() {
     pair.back_up(1, 3, 60).await;
     assert_eq!(packs(&pair.mirror), packs(&pair.primary));
     let statuses = ops::mirror_status(&pair.open().await, Vec::new(), Arc::new(Silent)).await.unwrap();
-    assert_eq!((statuses[0].snapshots_missing, statuses[0].objects_missing), (1, 1));
+    assert_eq!((statuses[0].snapshots_missing, statuses[0].objects_missing), (1, 2));
     assert_eq!(pair.sync().await.snapshots_copied, 1);
     let statuses = ops::mirror_status(&pair.open().await, Vec::new(), Arc::new(Silent)).await.unwrap();
     assert!(statuses[0].is_current() && statuses[0].lag_ms == Some(0), "{statuses:?}");
@@ -339,7 +339,7 @@ async fn after_a_write_no_older_view_decides() {
     pair.back_up(1, 2, 60).await;
     pair.sync().await;
     let repository = pair.open().await;
-    let (session, repository) = blocking(move || (repository.register_session().unwrap(), repository)).await;
+    let (session, repository) = blocking(move || (repository.register_session().unwrap(), repository.clone())).await;
     pair.primary.fail_transiently(1, 1);
     let (result, repository) = blocking(move || (repository.gc_records(), repository)).await;
     assert_eq!(result.unwrap_err().kind(), ErrorKind::Transient);

@@ -2,7 +2,7 @@
 
 use crate::world::World;
 
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 21] = [
     "init",
     "backup",
     "restore",
@@ -23,6 +23,7 @@ const COMMANDS: [&str; 20] = [
     "cache",
     "completions",
     "demo",
+    "mirror",
 ];
 
 #[test]

@@ -14,6 +14,7 @@ mod help;
 mod json;
 mod keys;
 mod look;
+mod mirror;
 mod references;
 mod shards;
 mod world;

@@ -31,6 +31,8 @@ fn objects() -> Vec<(&'static str, Vec<u8>, Open)> {
             fixture::ledger().seal(&keys(), &random),
             open(move |b| LedgerRecord::open(&keys(), fixture::ledger().id, b)),
         ),
+        ("mirror list", fixture::mirror_list().seal(&keys(), &random), open(move |b| MirrorList::open(&keys(), 2, b))),
+        ("mirror mark", fixture::mirror_mark().seal(&keys(), &random), open(move |b| MirrorMark::open(&keys(), b))),
         ("index", index, open(move |b| IndexContent::open(&keys(), index_id, b))),
         ("pack", pack.body, open(move |b| verify_pack(&keys(), pack.id, b))),
     ];

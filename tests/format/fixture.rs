@@ -59,6 +59,27 @@ pub fn heartbeat() -> Heartbeat {
     Heartbeat { n: 3, time_ms: 1_795_000_600_000, acknowledged_gc: 2 }
 }
 
+pub fn mirror_list() -> MirrorList {
+    let options = vec![("endpoint".to_owned(), "https://s3.example".to_owned())];
+    let placement = |name: &str, address: &str, mode, options| {
+        let (name, address) = (name.to_owned(), address.to_owned());
+        Placement { name, address, mode, options }
+    };
+    MirrorList {
+        n: 2,
+        time_ms: 1_795_000_000_009,
+        placements: vec![
+            placement("home", "/srv/backup", MirrorMode::Sync, Vec::new()),
+            placement("cloud-1", "s3://bucket/prefix", MirrorMode::Async, options),
+        ],
+        nonce: counting(0xd0),
+    }
+}
+
+pub fn mirror_mark() -> MirrorMark {
+    MirrorMark { name: "cloud-1".to_owned(), time_ms: 1_795_000_000_010 }
+}
+
 pub fn gc() -> GcRecord {
     GcRecord {
         n: 12,

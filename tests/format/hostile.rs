@@ -70,6 +70,10 @@ proptest! {
         let body = [&[2], &body[..]].concat();
         let _ = Outcome::open(&keys, id, &sealed(5, Purpose::Metadata, ObjectPath::snapshot(id).as_str(), &body));
         let _ = SessionRecord::open(&keys, id, &sealed(3, Purpose::Metadata, ObjectPath::session(id, 0).as_str(), &body));
+        let list = ObjectPath::mirror_list(1);
+        let _ = MirrorList::open(&keys, 1, &sealed(12, Purpose::Metadata, list.as_str(), &body));
+        let mark = ObjectPath::mirror_mark();
+        let _ = MirrorMark::open(&keys, &sealed(13, Purpose::Metadata, mark.as_str(), &body));
         let _ = GcRecord::open(&keys, 1, &sealed(7, Purpose::Metadata, ObjectPath::gc(1).as_str(), &body));
         let ledger = LedgerId::new([1; 16]);
         let _ = LedgerRecord::open(&keys, ledger, &sealed(8, Purpose::Metadata, ObjectPath::ledger(ledger).as_str(), &body));

@@ -167,6 +167,7 @@ fn build_objects() -> Value {
     let object = |path: ObjectPath, value: Value, object: Sealed| json!({ "path": path.as_str(), "value": value, "object": hex(object.bytes()) });
     let (config, session, heartbeat, gc) = (fixture::config(), fixture::session(), fixture::heartbeat(), fixture::gc());
     let ledger = fixture::ledger();
+    let (list, mark) = (fixture::mirror_list(), fixture::mirror_mark());
     json!({
         "secrets": secrets(),
         "random": hex(&random),
@@ -184,6 +185,8 @@ fn build_objects() -> Value {
         ),
         "gc": object(ObjectPath::gc(gc.n), plain(&gc), gc.seal(&keys, &random)),
         "ledger": object(ObjectPath::ledger(ledger.id), plain(&ledger), ledger.seal(&keys, &random)),
+        "mirror_list": object(ObjectPath::mirror_list(list.n), plain(&list), list.seal(&keys, &random)),
+        "mirror_mark": object(ObjectPath::mirror_mark(), plain(&mark), mark.seal(&keys, &random)),
     })
 }
 
@@ -198,6 +201,8 @@ fn decode_objects(file: &Value) {
     assert_eq!(Heartbeat::open(&keys, session, 3, &object("heartbeat")), Ok(fixture::heartbeat()));
     assert_eq!(GcRecord::open(&keys, 12, &object("gc")), Ok(fixture::gc()));
     assert_eq!(LedgerRecord::open(&keys, fixture::ledger().id, &object("ledger")), Ok(fixture::ledger()));
+    assert_eq!(MirrorList::open(&keys, 2, &object("mirror_list")), Ok(fixture::mirror_list()));
+    assert_eq!(MirrorMark::open(&keys, &object("mirror_mark")), Ok(fixture::mirror_mark()));
 }
 
 fn build_frames() -> Value {

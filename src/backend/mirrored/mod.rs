@@ -1,9 +1,8 @@
 //! One repository in several places: the *first* decides the protocol, *mirrors* hold the same sealed objects.
 //!
-//! Control objects (sessions, snapshots, gc records, key slots, lists of placements) are written to the first place alone,
-//! and so is every deletion. Packs and index objects, whose names are their hashes, go to mirrors of mode
-//! [`MirrorMode::Sync`] at the same time. A snapshot reaches a mirror only by [`crate::ops::mirror_sync`], which first makes
-//! sure that all it needs is there: so a mirror that missed something of an earlier run is old, never wrong.
+//! Everything is written to the first place alone, and deleted there alone, except that packs go to mirrors of mode
+//! [`MirrorMode::Sync`] at the same time. All else reaches a mirror by a sync (the uppermost floor has it), which first makes
+//! sure that what an object needs is there: so a mirror that missed something of an earlier run is old, never wrong.
 //!
 //! A mirror that fails is left out for the rest of the run and the run goes on. When the first place cannot be reached, all
 //! listings and control objects come from one mirror from then on, and everything that would write is refused: a protocol
@@ -189,7 +188,7 @@ impl Mirrored {
         Err(failure.unwrap_or_else(|| Error::new(ErrorKind::Failed, self.first.location(), "no place was asked")))
     }
 
-    /// Puts an object into every mirror that is written during the run and has not failed in it, all at once.
+    /// Puts a pack into every mirror that is written during the run and has not failed in it, all at once.
     async fn copy(&self, path: &ObjectPath, body: &Sealed) {
         let mut copies = Vec::new();
         for attached in self.attached() {
@@ -223,10 +222,11 @@ impl Mirrored {
                 continue;
             }
             let Ok(bytes) = attached.mirror.backend.get(path, range.clone()).await else { continue };
-            if matches!(failure.kind(), ErrorKind::NotFound | ErrorKind::Damaged) {
-                self.suspect(path);
-            } else if from.is_none() && is_elsewhere(failure.kind()) {
-                self.turn_to(&attached, &failure);
+            match failure.kind() {
+                // One that cannot be read, for whatever reason, may be written anew.
+                ErrorKind::NotFound | ErrorKind::Damaged | ErrorKind::Failed => self.suspect(path),
+                _ if from.is_none() => drop(self.turn_to(&attached, &failure)),
+                _ => {}
             }
             return Ok(bytes);
         }
@@ -258,14 +258,9 @@ impl Backend for Mirrored {
     fn put<'a>(&'a self, path: &'a ObjectPath, body: Sealed) -> Answer<'a, ()> {
         Box::pin(async move {
             self.begin_write(path)?;
-            if !is_content(path) {
+            // An index object is not for them: it may list packs that an earlier run could not store there.
+            if !path.as_str().starts_with("packs/") {
                 return self.first.put(path, body).await;
-            }
-            // An index object is first in the first place: one that a mirror has and the first place has not was replaced.
-            if path.as_str().starts_with("index/") {
-                self.first.put(path, body.clone()).await?;
-                self.copy(path, &body).await;
-                return Ok(());
             }
             let (stored, ()) = tokio::join!(self.first.put(path, body.clone()), self.copy(path, &body));
             stored

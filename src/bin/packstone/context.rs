@@ -4,7 +4,9 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use packstone::backend::{Backend, Fitness, Limited, Limits, LocalBackend, Mirrored, Probe, Retries, WaitsWhenFull};
+use packstone::backend::{
+    Backend, Fitness, Limited, Limits, LocalBackend, Mirrored, Probe, Retries, Unreachable, WaitsWhenFull,
+};
 #[cfg(feature = "cloud")]
 use packstone::backend::{CloudAddress, CloudBackend, ProbeOptions, RetryPolicy, Retrying, probe};
 #[cfg(feature = "cloud")]
@@ -69,13 +71,8 @@ impl Context {
 
     /// Unlocks the repository; the requests that follow are sent along.
     pub fn open_for(&self, intent: Intent) -> Result<Repository> {
-        let backend = self.connect(self.repository()?)?;
-        let secret = secrets::read(&self.global, Ask::Once)?;
-        self.open_with(
-            backend,
-            secret,
-            OpenOptions { key_hint: self.global.key_hint.clone(), intent, ..self.opening()? },
-        )
+        let options = OpenOptions { key_hint: self.global.key_hint.clone(), intent, ..self.opening()? };
+        self.open_with(self.repository()?, || secrets::read(&self.global, Ask::Once), options)
     }
 
     /// Unlocks another repository.
@@ -86,15 +83,30 @@ impl Context {
                 Failure::usage("", "no repository to read given")
                     .hint("use --from-repo PATH or PACKSTONE_FROM_REPOSITORY")
             })?;
-        let backend = self.connect(Place::parse(&text, &from.from_option)?)?;
+        let place = Place::parse(&text, &from.from_option)?;
         let options = OpenOptions { key_hint: from.from_key_hint.clone(), ..self.opening()? };
-        self.open_with(backend, secrets::read_from(from)?, options)
+        self.open_with(place, || secrets::read_from(from), options)
     }
 
-    fn open_with(&self, backend: Arc<dyn Backend>, secret: Secret, options: OpenOptions) -> Result<Repository> {
+    fn open_with(
+        &self,
+        place: Place,
+        secret: impl FnOnce() -> Result<Secret>,
+        options: OpenOptions,
+    ) -> Result<Repository> {
+        let cache = options.cache.clone();
+        let location = place.to_string();
+        let remembered = mirrors::remembered(self, cache.as_deref(), &location)?;
+        let backend = match self.connect(place) {
+            Err(failure) if !remembered.is_empty() && failure.kind() == ErrorKind::NoRepository => {
+                Arc::new(Unreachable::new(&location, failure.to_string()))
+            }
+            backend => backend?,
+        };
         let mirrored = Arc::new(Mirrored::new(backend));
-        let repository = self.wait(Repository::open(Arc::clone(&mirrored) as _, secret, options))?;
-        mirrors::attach(self, &repository, &mirrored)?;
+        mirrored.attach(remembered);
+        let repository = self.wait(Repository::open(Arc::clone(&mirrored) as _, secret()?, options))?;
+        mirrors::attach(self, &repository, &mirrored, cache.as_deref())?;
         self.opened.lock().unwrap_or_else(PoisonError::into_inner).push(repository.clone());
         Ok(repository)
     }

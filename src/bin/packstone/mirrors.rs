@@ -1,6 +1,6 @@
 //! The mirrors of an open repository: connected when it is opened, brought up to date when a command has changed it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use packstone::backend::{Backend, LocalBackend, Mirror, Mirrored, Unreachable};
@@ -14,11 +14,58 @@ use crate::exit::{Failure, Result};
 use crate::place::Place;
 use crate::progress::Status;
 
+/// Folder of the local cache that keeps where mirrors are: without the repository nobody could say.
+const FOLDER: &str = "placements";
+
+/// The mirrors of what was opened at this location before.
+pub fn remembered(context: &Context, cache: Option<&Path>, location: &str) -> Result<Vec<Mirror>> {
+    let Some(file) = file(cache, location)? else { return Ok(Vec::new()) };
+    // What cannot be read is as good as forgotten.
+    let placements = std::fs::read(file).ok().and_then(|text| serde_json::from_slice::<Vec<Placement>>(&text).ok());
+    placements.unwrap_or_default().into_iter().map(|placement| connect(context, placement)).collect()
+}
+
+/// Keeps where mirrors are, for when the place that was opened cannot be reached; whether they were known already.
+fn remember(cache: Option<&Path>, location: &str, placements: &[Placement]) -> Result<bool> {
+    let Some(file) = file(cache, location)? else { return Ok(false) };
+    if placements.is_empty() {
+        // It hardly ever is there.
+        let _ = std::fs::remove_file(file);
+        return Ok(false);
+    }
+    let text = serde_json::to_vec(placements).map_err(|e| Failure::usage("mirrors", e))?;
+    if std::fs::read(&file).is_ok_and(|kept| kept == text) {
+        return Ok(true);
+    }
+    // A cache that cannot be written costs nothing but this.
+    let write = || {
+        std::fs::create_dir_all(file.parent()?).ok()?;
+        let temporary = file.with_extension(std::process::id().to_string());
+        std::fs::write(&temporary, &text).ok()?;
+        std::fs::rename(&temporary, &file).ok()
+    };
+    let _ = write();
+    Ok(false)
+}
+
+fn file(cache: Option<&Path>, location: &str) -> Result<Option<PathBuf>> {
+    let Some(cache) = cache else { return Ok(None) };
+    let name = blake3::hash(absolute(location)?.as_bytes()).to_hex();
+    Ok(Some(cache.join(FOLDER).join(name.as_str())))
+}
+
 /// Reads the list of placements and connects to all but the one that was opened.
-pub fn attach(context: &Context, repository: &Repository, mirrored: &Mirrored) -> Result<()> {
+pub fn attach(context: &Context, repository: &Repository, mirrored: &Mirrored, cache: Option<&Path>) -> Result<()> {
+    if mirrored.reads_from().is_some() {
+        return Ok(());
+    }
     let mirrors = repository.mirrors()?;
-    let Some(list) = mirrors.list else { return Ok(()) };
+    let Some(list) = mirrors.list else {
+        mirrored.attach(Vec::new());
+        return remember(cache, &repository.location(), &[]).map(drop);
+    };
     let mut others = list.placements;
+    // A list holds one at least.
     let primary = others.remove(0);
     if let Some(mark) = mirrors.mark {
         others.retain(|placement| placement.name != mark.name);
@@ -27,6 +74,10 @@ pub fn attach(context: &Context, repository: &Repository, mirrored: &Mirrored) -
             mark.name, primary.address
         ));
         others.insert(0, primary);
+    }
+    if remember(cache, &repository.location(), &others)? {
+        // They were connected to when it was opened.
+        return Ok(());
     }
     let connected = others.into_iter().map(|placement| connect(context, placement)).collect::<Result<Vec<_>>>()?;
     mirrored.attach(connected);

@@ -26,9 +26,8 @@ pub(super) fn sync(
     options: &MirrorSyncOptions,
     observer: &dyn Observer,
 ) -> Result<Vec<MirrorSyncReport>> {
+    repository.mirrored()?.insist()?;
     refuse_on_mirror(repository)?;
-    let mirrored = repository.mirrored()?;
-    mirrored.insist()?;
     let mut mirrors = chosen(repository, &options.names)?;
     mirrors.retain(|mirror| options.mode.is_none_or(|mode| mirror.mode == mode));
     if mirrors.is_empty() {
@@ -109,8 +108,7 @@ impl<'a> Run<'a> {
         self.stage("listing", None);
         expect_same(&self.primary, &self.mirror)?;
         for round in 0..ROUNDS {
-            // The mirror first: what it has and the primary then does not list was removed there, as everybody writes to
-            // the primary before, or reads from it what he writes to the mirror.
+            // The mirror first: what it has but packs was read from the primary, so what that does not list then was removed.
             let there = Listing::of(&self.mirror)?;
             let survey = Survey::take(self.repository, &self.primary)?;
             let plan = Plan::new(&survey, &there);

@@ -12,14 +12,14 @@ use crate::repository::{Repository, Store, machine, random};
 const ATTEMPTS: usize = 5;
 
 pub(super) fn add(repository: &Repository, new: &NewMirror) -> Result<MirrorList> {
+    let mirrored = repository.mirrored()?;
+    mirrored.insist()?;
     refuse_on_mirror(repository)?;
     let name = &new.placement.name;
     if !Placement::is_name(name) {
         let message = "a name is 1 to 32 of the characters a-z, 0-9 and -";
         return Err(Error::new(ErrorKind::Usage, format!("mirror {name}"), message));
     }
-    let mirrored = repository.mirrored()?;
-    mirrored.insist()?;
     let primary = repository.place(mirrored.first().clone());
     let place = repository.place(new.backend.clone());
     expect_fit(repository, &primary, &place, name)?;

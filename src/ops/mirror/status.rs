@@ -48,9 +48,9 @@ impl MirrorStatus {
 }
 
 pub(super) fn status(repository: &Repository, names: &[String], observer: &dyn Observer) -> Result<Vec<MirrorStatus>> {
-    refuse_on_mirror(repository)?;
     let mirrored = repository.mirrored()?;
     mirrored.insist()?;
+    refuse_on_mirror(repository)?;
     let primary = repository.place(mirrored.first().clone());
     let mirrors = chosen(repository, names)?;
     observer.event(Event::Stage { name: "listing", total: Some(mirrors.len() as u64 + 1) });
