@@ -130,7 +130,7 @@ impl Index {
             file => file.map_err(|error| Error::io(path.display(), error))?,
         };
         match self.map(file, Some(path.clone())) {
-            Ok(shard) if shard.objects().eq([id]) => {
+            Ok(shard) if shard.objects().eq([id]) && shard.directories_are_whole() => {
                 self.known.insert(id);
                 self.push(shard)?;
                 Ok(true)

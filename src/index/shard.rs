@@ -30,6 +30,9 @@ pub(in crate::index) const FOOTER_BYTES: usize = 96;
 pub(in crate::index) const SLOTS_PER_ROW: u32 = 1 << 16;
 pub(in crate::index) const DELTA_BIT: u32 = 1 << 31;
 
+/// Directories of shards up to this length are checked when they are loaded.
+const LOOKED_THROUGH_BYTES: usize = 64 << 20;
+
 /// The row comes from no index object.
 pub(in crate::index) const UNLISTED: u32 = u32::MAX;
 
@@ -104,7 +107,7 @@ pub(in crate::index) struct Footer {
 struct Bits(Vec<u64>);
 
 impl Shard {
-    /// Maps and checks a shard. Directories are checked when they are decoded.
+    /// Maps and checks a shard, all but its directories.
     pub(in crate::index) fn map(file: &File, path: Option<PathBuf>, key: u64) -> io::Result<Self> {
         let damaged = || io::Error::new(io::ErrorKind::InvalidData, "damaged index shard");
         if file.metadata()?.len() < FOOTER_BYTES as u64 {
@@ -266,6 +269,16 @@ impl Shard {
             let _ = fs::remove_file(path);
         }
         directory.map(|directory| IndexedPack { id: row.pack, size_bytes: row.size_bytes, directory })
+    }
+
+    /// Whether every directory is what was written, as far as looking is cheap: always in short shards, which are those that
+    /// are merged, and taken on trust in long ones until they are decoded.
+    pub(in crate::index) fn directories_are_whole(&self) -> bool {
+        if self.map.len() > LOOKED_THROUGH_BYTES {
+            return true;
+        }
+        let rows = (0..self.rows.count).map(|n| self.row(n));
+        rows.filter(|row| row.first_slot == 0).all(|row| checksum(self.directory_bytes(&row)) == row.checksum)
     }
 
     pub(in crate::index) fn objects(&self) -> impl Iterator<Item = IndexId> {

@@ -22,29 +22,20 @@ fn reopen(cache: &tempfile::TempDir) -> Index {
     Index::new(Some(cache.path().to_owned()), 1 << 20).unwrap()
 }
 
-/// Every changed byte is either found when loading (the shard is then gone, and not loaded), or when its directory is
-/// decoded (the blobs are then unknown); never is something wrong said.
+/// Every changed byte is found when loading; the shard is then gone, and not loaded.
 #[test]
 fn a_damaged_shard_heals() {
     let cache = cached();
     let whole = fs::read(shard_path(&cache)).unwrap();
-    let (mut refused, mut unknown) = (0, 0);
     for at in (0..whole.len()).step_by(13) {
         let mut bytes = whole.clone();
         bytes[at] ^= 4;
         fs::write(shard_path(&cache), &bytes).unwrap();
         let mut index = reopen(&cache);
-        if index.load_cached(object(1)).unwrap() {
-            assert!(index.find(&blob(7)).is_none(), "byte {at}");
-            assert!(index.packs().all(|pack| pack.is_err()));
-            unknown += 1;
-        } else {
-            assert!(!index.contains(&blob(7)));
-            refused += 1;
-        }
+        assert!(!index.load_cached(object(1)).unwrap(), "byte {at}");
+        assert!(!index.contains(&blob(7)));
         assert!(!index.has_cached(&object(1)), "byte {at}: the damaged file is gone");
     }
-    assert!(refused > 100 && unknown > 100, "{refused} {unknown}");
     let mut index = reopen(&cache);
     index.add_object(object(1), &[pack(1, &[7], &[])]).unwrap();
     assert!(reopen(&cache).load_cached(object(1)).unwrap());
