@@ -21,3 +21,4 @@ mod restore_files;
 mod rewrite;
 mod roundtrip;
 mod sessions;
+mod wrong_answers;
