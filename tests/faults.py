@@ -33,7 +33,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 SERVICES = HERE / "services" / "services.sh"
 PROXY = os.environ.get("FAULTPROXY_BIN", str(HERE / "services/faultproxy/target/release/faultproxy"))
-RUN_OFFSET = 1000
+RUN_OFFSET = int(os.environ.get("SVC_OFFSET", "1700"))
 MIB = 1 << 20
 
 
@@ -170,12 +170,12 @@ class Ran:
 def write_tree(folder, rng, large):
     (folder / "a" / "b").mkdir(parents=True)
     for i in range(rng.randint(20, 60)):
-        text = "".join(rng.choice("etaoin shrdlu\n") for _ in range(rng.randint(10, 3000)))
+        text = "".join(rng.choice("etaoin shrdlu\n") for _ in range(rng.randint(10, 800)))
         (folder / rng.choice(["a", "a/b", "."]) / f"text{i}").write_text(text)
     for i in range(rng.randint(1, 3)):
         (folder / "a" / f"random{i}").write_bytes(rng.randbytes(rng.randint(100_000, 2 * MIB)))
     if large:
-        (folder / "large").write_bytes(rng.randbytes(rng.randint(18, 40) * MIB))
+        (folder / "large").write_bytes(rng.randbytes(rng.randint(18, 24) * MIB))
 
 
 def change_tree(folder, rng):
@@ -213,14 +213,18 @@ def one_round(args, server, number):
     try:
         source = folder / "source"
         source.mkdir()
-        write_tree(source, rng, large=number % 4 == 0)
+        write_tree(source, rng, large=number % 5 == 0)
         proxy.make_faulty(rng, args.every)
 
         def step(*command, done=lambda ran: False):
             """Until it ends well: a run that fails must do so cleanly, and go on when run again."""
             for attempt in range(5):
+                before = time.monotonic()
                 ran = program.run(proxy.endpoint, *command)
                 result["runs"] += 1
+                if args.verbose:
+                    took = time.monotonic() - before
+                    print(f"round {number}: {took:.1f} s, exit {ran.code}, {proxy.stats()[0]} requests: {command[0]}", flush=True)
                 result["repeated"] += ran.repeated()
                 if ran.code == 0 or (attempt and done(ran)):
                     return ran
@@ -358,7 +362,7 @@ def killed(args):
             source = here / "source"
             source.mkdir(parents=True)
             write_tree(source, rng, large=True)
-            (source / "second").write_bytes(rng.randbytes(64 * MIB))
+            (source / "second").write_bytes(rng.randbytes(36 * MIB))
             program = Program(args, server, f"killed-{number}", here)
             if program.run(server.endpoint, "init").code:
                 raise Broken("init")
@@ -407,8 +411,8 @@ def full(args):
             raise Broken("init")
         first = until_done(program, server.endpoint, "backup", source)[1].snapshot()
         before = content(source)
-        ballast.write_bytes(bytes(60 * MIB))
-        (source / "second").write_bytes(rng.randbytes(80 * MIB))
+        ballast.write_bytes(bytes(125 * MIB))
+        (source / "second").write_bytes(rng.randbytes(40 * MIB))
         ran = program.run(server.endpoint, "backup", source, retries=3)
         if ran.code != 16:
             raise Broken(f"a full store gave another exit code than 16: {ran}")
@@ -451,6 +455,7 @@ def main():
     parser.add_argument("--latency", type=int, default=40)
     parser.add_argument("--jobs", type=int, default=3)
     parser.add_argument("--memory-limit", type=int, default=512, help="MiB")
+    parser.add_argument("--verbose", action="store_true")
     parser.add_argument("--kill", action="store_true")
     parser.add_argument("--full", action="store_true")
     args = parser.parse_args()

@@ -1,7 +1,5 @@
 //! Packs as they lie in the backend, compared with what is said about them.
 
-use bytes::Bytes;
-
 use crate::error::{DecodeError, Error, ErrorKind, Result};
 use crate::format::{self, BlobEntry, BlobKind, FrameEntry, IndexedPack, ObjectPath, PackDirectory, PackTrailer};
 use crate::id::{BlobId, PackId};
@@ -26,24 +24,28 @@ pub(super) fn read_directory(
     tail_bytes: u64,
 ) -> Result<PackDirectory> {
     let path = ObjectPath::pack(id);
-    let start = size_bytes.saturating_sub(tail_bytes.max(PackTrailer::LEN));
-    repository
-        .store()
-        .get_and_open(&path, Some(start..size_bytes), |tail| open_directory(repository, id, size_bytes, &tail))
-}
-
-fn open_directory(repository: &Repository, id: PackId, size_bytes: u64, tail: &Bytes) -> Result<PackDirectory> {
-    let path = ObjectPath::pack(id);
+    let (store, keys) = (repository.store(), repository.keys());
     let refuse = |why| Error::damaged(&path, why);
-    let start = size_bytes - tail.len() as u64;
-    let trailer = PackTrailer::decode(tail, size_bytes).map_err(refuse)?;
-    let range = trailer.directory_range();
+    let start = size_bytes.saturating_sub(tail_bytes.max(PackTrailer::LEN));
     let place = |at: u64| at.checked_sub(start).and_then(|at| usize::try_from(at).ok());
-    let sealed = match (place(range.start), place(range.end)) {
-        (Some(from), Some(to)) => tail.slice(from..to),
-        _ => repository.store().get(&path, Some(range))?,
-    };
-    format::open_directory(repository.keys(), &trailer, &sealed).map_err(refuse)
+    // Opened from the tail when it is there, else with what is needed for reading it.
+    let (trailer, opened) = store.get_and_open(&path, Some(start..size_bytes), |tail| {
+        let trailer = PackTrailer::decode(&tail, size_bytes).map_err(refuse)?;
+        let range = trailer.directory_range();
+        let opened = match (place(range.start), place(range.end)) {
+            (Some(from), Some(to)) => {
+                Some(format::open_directory(keys, &trailer, &tail.slice(from..to)).map_err(refuse)?)
+            }
+            _ => None,
+        };
+        Ok((trailer, opened))
+    })?;
+    match opened {
+        Some(directory) => Ok(directory),
+        None => store.get_and_open(&path, Some(trailer.directory_range()), |sealed| {
+            format::open_directory(keys, &trailer, &sealed).map_err(refuse)
+        }),
+    }
 }
 
 /// Opens every frame of a pack that was read whole, and compares every blob with its id.

@@ -24,3 +24,4 @@ mod round_trips;
 mod roundtrip;
 mod sessions;
 mod weak;
+mod wrong_answers;
