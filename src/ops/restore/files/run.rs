@@ -99,11 +99,7 @@ impl Run<'_> {
 
     /// Does something in a directory, once more if another part of the restore, which has ended, took its owner's rights away
     /// as the snapshot says. This part does so again at its own end.
-    pub(super) fn unlocked<T>(
-        &self,
-        key: &[u8],
-        work: &mut dyn FnMut() -> std::io::Result<T>,
-    ) -> std::io::Result<T> {
+    pub(super) fn unlocked<T>(&self, key: &[u8], work: &mut dyn FnMut() -> std::io::Result<T>) -> std::io::Result<T> {
         let done = work();
         let denied = |error: &std::io::Error| error.kind() == std::io::ErrorKind::PermissionDenied;
         if self.options.shard.is_none() || self.options.dry_run || self.is_root || !done.as_ref().is_err_and(denied) {
