@@ -64,6 +64,7 @@ fn tree(world: &World) {
     symlink("big", world.path("data/link")).unwrap();
     world.write("data/closed/below/inner", noise("inner", 3000));
     world.write("data/closed/file", noise("file", 3000));
+    fs::hard_link(world.path("data/closed/file"), world.path("data/name-closed")).unwrap();
     for (n, folder) in
         ["data/closed/below", "data/closed", "data/empty", "data/d3", "data/d3/e1", "data"].iter().enumerate()
     {

@@ -60,7 +60,7 @@ impl Run<'_> {
     /// Does what needs no chunks for an item, and plans the chunks that it needs.
     pub(super) fn begin(&self, batch: &Batch, number: usize, plan: &Plan, pieces: &mut Vec<Piece>) {
         let item = &batch.items[number];
-        let decided = self.decide(batch, item).and_then(|decision| match decision {
+        let mut begin = || match self.decide(batch, item)? {
             Decision::Skip => Ok(()),
             Decision::WouldMake(change) => {
                 self.would(batch, item, change);
@@ -68,7 +68,8 @@ impl Run<'_> {
             }
             Decision::Make(directory) => self.make(batch, number, &directory, plan, pieces),
             Decision::Keep(directory, found) => self.keep(batch, number, &directory, &found, plan, pieces),
-        });
+        };
+        let decided = self.unlocked(&batch.directories[item.directory as usize].key, &mut begin);
         if let Err(error) = decided {
             self.fail_io(batch, item, error);
         }

@@ -298,7 +298,8 @@ impl Work<'_, '_> {
         if item.is(Flag::Present) {
             return directory.open_file_to_write(&item.name);
         }
-        let file = directory.create_file(&item.name)?;
+        let key = &self.batch.directories[item.directory as usize].key;
+        let file = self.run.unlocked(key, &mut || directory.create_file(&item.name))?;
         item.mark(Flag::Present);
         if let Body::File { size, extents } = &item.body
             && extents.last().is_none_or(|last| last.end() < *size)

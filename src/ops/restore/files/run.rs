@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::record::entry::{self, Time, name_of, parent_of};
 use crate::repository::Reader;
 use crate::sorter::{Sorted, Sorter, SorterOptions};
-use crate::target::files::{Directory, Node, Root};
+use crate::target::files::{Directory, Kind, Node, Root};
 
 /// Items that a thread takes at a time.
 const ITEMS_AT_ONCE: usize = 32;
@@ -97,6 +97,26 @@ impl Run<'_> {
         self.report.go_on()
     }
 
+    /// Does something in a directory, once more if another part of the restore, which has ended, took its owner's rights away
+    /// as the snapshot says. This part does so again at its own end.
+    pub(super) fn unlocked<T>(&self, key: &[u8], work: &mut dyn FnMut() -> std::io::Result<T>) -> std::io::Result<T> {
+        let done = work();
+        let denied = |error: &std::io::Error| error.kind() == std::io::ErrorKind::PermissionDenied;
+        if self.options.shard.is_none() || self.options.dry_run || self.is_root || !done.as_ref().is_err_and(denied) {
+            return done;
+        }
+        let (Some(above), name) = (self.directory(parent_of(key).unwrap_or_default())?, name_of(key)) else {
+            return done;
+        };
+        match above.find(name)? {
+            Some(found) if !key.is_empty() && found.kind == Kind::Directory && found.mode & 0o700 != 0o700 => {
+                Node::Named(&above, name, found.kind).chmod(found.mode | 0o700)?;
+                work()
+            }
+            _ => done,
+        }
+    }
+
     /// Runs `work` on every thread.
     pub(super) fn in_parallel(&self, work: impl Fn() + Sync) {
         thread::scope(|scope| {
@@ -149,7 +169,8 @@ impl Run<'_> {
 
     /// Gives what was restored under one key a second one.
     pub(super) fn link(&self, first: &[u8], key: &[u8]) {
-        match self.try_link(first, key) {
+        let directory = parent_of(key).unwrap_or_default();
+        match self.unlocked(directory, &mut || self.try_link(first, key)) {
             Ok(()) => {}
             Err(error) => {
                 self.leave_out(key);

@@ -1,7 +1,8 @@
 //! Which paths a part of a restore takes.
 //!
 //! A file belongs to the part that its path says. Everything in a directory that its owner may not change belongs to one
-//! part, together with that directory: it is made last of all, and no other part could work in it any more.
+//! part, together with that directory: when that part has ended, others could not work in it. Only a file with names in several
+//! directories may bring another part there, which then unlocks the directory for a while.
 
 use super::select::is_below;
 use crate::ops::Shard;
