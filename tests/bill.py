@@ -128,7 +128,6 @@ def main():
     estimate = json.loads(estimate.stdout)["unchanged_backup"]["requests"]
     asked = unchanged["stores"][0]["requests"]
     print("an unchanged backup: estimated", estimate, "asked", asked)
-    for what in ("writes", "total"):
     # It has come down when this fails: correct `unchanged_backup` of src/ops/bill.rs.
     assert asked["total"] <= estimate["total"] <= asked["total"] + 6, (estimate, asked)
     compare("forget", ["forget", "latest"])
@@ -151,7 +150,7 @@ def main():
     # Bytes that were under way when a connection broke are counted on either side or not.
     compare("restore, cut off", ["restore", "latest", "--target", os.path.join(folder, "out3"), *fast],
             [fault("cut_resp", 9, "GET") + "&after=3000"], exact=broken)
-    compare("backup, answer lost", ["backup", tree, *fast], [fault("lost_ack", 5, "PUT")], exact=broken)
+    compare("backup, answer lost", ["backup", tree, *fast], [fault("lost_ack", 3, "PUT")], exact=broken)
     compare("ls, connection reset", ["ls", "latest", "--no-cache", *fast], [fault("rst", 6)], exact=broken)
 
     # What a request may cost at most never passes the amount, and a little more each time gets there.
@@ -170,7 +169,7 @@ def main():
             break
         assert ran.returncode == 16, ran.stderr
         stopped += 1
-        most += 0.0001
+        most += 0.00002
         assert stopped < 100, ran.stderr
     print(f"--max-cost: stopped {stopped} times, then done for {bill['total_cost']:.6f} of {most:.6f}")
     assert stopped > 2
