@@ -113,7 +113,7 @@ def main():
             f.write(os.urandom(1000 * i))
     # More than one part of an upload.
     with open(f"{tree}/large", "wb") as f:
-        f.write(os.urandom(70 << 20))
+        f.write(os.urandom(36 << 20))
     compare("init", ["init"])
     compare("backup", ["backup", tree])
     unchanged = compare("backup, unchanged", ["backup", tree])
@@ -128,8 +128,8 @@ def main():
     estimate = json.loads(estimate.stdout)["unchanged_backup"]["requests"]
     asked = unchanged["stores"][0]["requests"]
     print("an unchanged backup: estimated", estimate, "asked", asked)
-    for what in ("writes", "total"):
-        assert asked[what] <= estimate[what] <= 2 * asked[what] + 4, (estimate, asked)
+    # It has come down when this fails: correct `unchanged_backup` of src/ops/bill.rs.
+    assert asked["total"] <= estimate["total"] <= asked["total"] + 6, (estimate, asked)
     compare("forget", ["forget", "latest"])
     compare("prune", ["prune"])
     compare("no such snapshot", ["ls", "abcdef"], code=1)
@@ -140,22 +140,22 @@ def main():
     for i in range(10):
         with open(f"{tree}/d0/more{i}", "wb") as f:
             f.write(os.urandom(100_000))
-    slow = [fault("e503", 3, "GET"), fault("e503", 2, "PUT")]
+    slow = [fault("e503", 5, "GET"), fault("e503", 3, "PUT")]
     compare("backup, 503", ["backup", tree, *fast], slow)
     compare("ls, 503", ["ls", "latest", "--no-cache", *fast], slow)
-    compare("check --read-data, 500", ["check", "--read-data", *fast], [fault("e500", 4, "GET")])
+    compare("check --read-data, 500", ["check", "--read-data", *fast], [fault("e500", 9, "GET")])
     compare("restore, 503", ["restore", "latest", "--target", os.path.join(folder, "out2"), *fast], slow)
     compare("prune, 503", ["prune", *fast], slow)
     broken = ("requests",)
     # Bytes that were under way when a connection broke are counted on either side or not.
     compare("restore, cut off", ["restore", "latest", "--target", os.path.join(folder, "out3"), *fast],
-            [fault("cut_resp", 5, "GET") + "&after=3000"], exact=broken)
-    compare("backup, answer lost", ["backup", tree, *fast], [fault("lost_ack", 4, "PUT")], exact=broken)
+            [fault("cut_resp", 9, "GET") + "&after=3000"], exact=broken)
+    compare("backup, answer lost", ["backup", tree, *fast], [fault("lost_ack", 3, "PUT")], exact=broken)
     compare("ls, connection reset", ["ls", "latest", "--no-cache", *fast], [fault("rst", 6)], exact=broken)
 
     # What a request may cost at most never passes the amount, and a little more each time gets there.
     with open(f"{tree}/d0/last", "wb") as f:
-        f.write(os.urandom(40 << 20))
+        f.write(os.urandom(20 << 20))
     stopped, most = 0, 0.0
     while True:
         priced = ["backup", tree, "--price-class", "s3/STANDARD", "--max-cost", f"{most:.6f}"]
@@ -169,7 +169,7 @@ def main():
             break
         assert ran.returncode == 16, ran.stderr
         stopped += 1
-        most += 0.00005
+        most += 0.00002
         assert stopped < 100, ran.stderr
     print(f"--max-cost: stopped {stopped} times, then done for {bill['total_cost']:.6f} of {most:.6f}")
     assert stopped > 2

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use http::{Request, Response};
-use opendal::{Buffer, HttpBody, HttpTransport};
+use opendal::{Buffer, HttpBody, HttpTransport, HttpTransporter};
 use opendal_http_transport_reqwest::ReqwestTransport;
 use reqwest::redirect;
 
@@ -74,7 +74,7 @@ impl Counters {
             if attempt.previous().len() > REDIRECTS {
                 return attempt.error("redirected too often");
             }
-            counters.request(CLASS.try_with(|class| *class).unwrap_or(Class::Read));
+            counters.request(CLASS.try_with(|class| *class).unwrap_or(Class::Other));
             attempt.follow()
         })
     }
@@ -102,7 +102,10 @@ impl Transport {
             }
         }
         let client = builder.build().map_err(|e| Error::new(ErrorKind::Failed, address, &e).because(e))?;
-        Ok(Self { inner: ReqwestTransport::new(client), counters })
+        let inner = ReqwestTransport::new(client);
+        // For what asks for credentials without knowing of this store: assuming a role. The first one stays.
+        HttpTransporter::install_default(inner.clone());
+        Ok(Self { inner, counters })
     }
 }
 
