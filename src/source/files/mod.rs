@@ -63,6 +63,8 @@ pub struct Found {
     pub path: PathBuf,
     /// What `lstat` says of it.
     pub stat: Stat,
+    /// Whether it is a directory that only leads to a path that was asked for.
+    pub leads: bool,
 }
 
 /// What a walk comes across.

@@ -14,7 +14,7 @@ use super::*;
 use crate::error::ErrorKind;
 
 fn found(path: &Path) -> Found {
-    Found { key: Vec::new(), path: path.to_owned(), stat: Stat::of(path).unwrap() }
+    Found { key: Vec::new(), path: path.to_owned(), stat: Stat::of(path).unwrap(), leads: false }
 }
 
 fn ranges(reading: &Reading) -> Vec<std::ops::Range<u64>> {

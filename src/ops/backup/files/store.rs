@@ -167,6 +167,8 @@ enum What {
         keep_content: bool,
         /// Whether it is the first name of several.
         first_name: bool,
+        /// Whether it only leads to what was asked for.
+        leads: bool,
     },
     /// Another name of a file before it.
     Name { found: Found, last: bool, old: Option<Vec<u8>> },
@@ -228,12 +230,13 @@ impl Storing<'_, '_> {
 
     fn read(&mut self, found: Found, old: Option<Vec<u8>>, keep_content: bool, first_name: bool) -> Result<()> {
         let content = found.stat.kind == Kind::File && !keep_content;
+        let leads = found.leads;
         let large = content && found.stat.size > self.large_bytes;
         let bytes = if content && !large { found.stat.size } else { 0 };
         if self.tasks.is_empty() {
             self.tasks_since = 0;
         }
-        self.wait(found.key.clone(), bytes, What::Read { old, keep_content, first_name });
+        self.wait(found.key.clone(), bytes, What::Read { old, keep_content, first_name, leads });
         self.tasks.push(Task { found, content });
         self.tasks_bytes += bytes;
         if large || self.tasks.len() >= BATCH_TASKS || self.tasks_bytes >= BATCH_BYTES {
@@ -281,9 +284,9 @@ impl Storing<'_, '_> {
                 let _: Pushed = self.builder.push(&mut self.run.writer, &key, &row)?;
                 self.tick(1, size)?;
             }
-            What::Read { old, keep_content, first_name } => {
+            What::Read { old, keep_content, first_name, leads } => {
                 let answer = self.answers.next().ok_or_else(read::ended)?;
-                self.was_read(&key, answer, old, keep_content, first_name)?;
+                self.was_read(&key, answer, old, keep_content, first_name, leads)?;
             }
             What::Name { found, last, old } => self.another_name(found, last, old)?,
         }
@@ -321,6 +324,7 @@ impl Storing<'_, '_> {
         old: Option<Vec<u8>>,
         keep_content: bool,
         first_name: bool,
+        leads: bool,
     ) -> Result<()> {
         let path = || path_of_key(key);
         let mut read = match answer {
@@ -367,7 +371,10 @@ impl Storing<'_, '_> {
         }
         let size = read.stat.size;
         let stat = read.stat.clone();
-        let row = self.row_of(read, content)?;
+        let row = match (self.row_of(read, content)?, &old) {
+            (row, Some(old)) if leads && is_but_for_times(&row, old) => old.clone(),
+            (row, _) => row,
+        };
         let change = match &old {
             None => Change::New,
             Some(old) if *old == row => Change::Unmodified,
@@ -448,7 +455,7 @@ impl Storing<'_, '_> {
             let key = found.key.clone();
             let answer = self.pool.read_now(Task { found, content: true });
             let read = answer.recv().ok().and_then(|answers| answers.into_iter().next()).ok_or_else(read::ended)?;
-            return self.was_read(&key, read, old, false, false);
+            return self.was_read(&key, read, old, false, false, false);
         };
         let change = match &old {
             None => Change::New,
@@ -509,6 +516,14 @@ impl Storing<'_, '_> {
             skipped_count: self.skipped_count,
         })
     }
+}
+
+/// Whether two rows differ in nothing but times and inodes. Those of a directory that only leads to what was asked for change
+/// with files that nobody asked for, as in `/tmp`, and are no reason for a new tree.
+fn is_but_for_times(row: &[u8], old: &[u8]) -> bool {
+    let (Ok(new), Ok(old)) = (Entry::decode(row), Entry::decode(old)) else { return false };
+    let atime = new.atime.and(old.atime);
+    Entry { mtime: old.mtime, ctime: old.ctime, atime, inode: old.inode, ..new } == old
 }
 
 /// Whether what an entry refers to is still known, so that a repository that has lost some of it gets it again.

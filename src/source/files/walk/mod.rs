@@ -115,11 +115,13 @@ impl Iterator for Walk {
                 }
             } else if let Some(item) = frame.listing.items.get(frame.item) {
                 let path = frame.listing.path_of(item);
-                frame.is_descending = frame.listing.descents.get(frame.descents).is_some_and(|d| d.item == frame.item);
+                let descent = frame.listing.descents.get(frame.descents).filter(|d| d.item == frame.item);
+                frame.is_descending = descent.is_some();
+                let leads = descent.is_some_and(|descent| !descent.whole);
                 frame.descents += usize::from(frame.is_descending);
                 frame.item += 1;
                 return Some(match &item.said {
-                    Ok(stat) => Step::Found(Found { key: frame.listing.key_of(item), path, stat: stat.clone() }),
+                    Ok(stat) => Step::Found(Found { key: frame.listing.key_of(item), path, stat: stat.clone(), leads }),
                     Err(error) => Step::Problem { path, error: (*error).into() },
                 });
             } else if frame.has_rest {
