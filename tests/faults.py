@@ -393,47 +393,43 @@ def killed(args):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def full(args):
+def full(args, server):
+    """A store that takes no more packs, as one at its quota says it, until space is freed."""
     folder = Path(tempfile.mkdtemp(prefix="packstone-full-"))
-    disk = folder / "server" / "s3"
-    disk.mkdir(parents=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160m", "tmpfs", str(disk)], check=True)
-    ballast = disk / "ballast"
-    own = OwnServer(folder / "server")
+    proxy = Proxy(server, args.seed, 0)
     try:
-        server = own.start()
         rng = random.Random(args.seed)
         source = folder / "source"
         source.mkdir()
         write_tree(source, rng, large=False)
-        program = Program(args, server, "full", folder)
-        if program.run(server.endpoint, "init").code:
+        program = Program(args, server, f"faults-{os.getpid()}-{args.seed}/full", folder)
+        if program.run(proxy.endpoint, "init").code:
             raise Broken("init")
-        first = until_done(program, server.endpoint, "backup", source)[1].snapshot()
+        first = until_done(program, proxy.endpoint, "backup", source)[1].snapshot()
         before = content(source)
-        ballast.write_bytes(bytes(125 * MIB))
-        (source / "second").write_bytes(rng.randbytes(40 * MIB))
-        ran = program.run(server.endpoint, "backup", source, retries=3)
+        (source / "second").write_bytes(rng.randbytes(20 * MIB))
+        proxy.ask("/rule?fault=e507&method=PUT")
+        ran = program.run(proxy.endpoint, "backup", source)
         if ran.code != 16:
             raise Broken(f"a full store gave another exit code than 16: {ran}")
-        print(f"full: exit 16: {next(ran.messages(ran.err, 'exit_error'))['message'][:200]}")
-        compare(program, server.endpoint, first, source, before, folder / "restored")
-        print("full: what was acknowledged before restores")
-        waiting = subprocess.Popen([sys.executable, "-c", f"import time, os; time.sleep(8); os.remove({str(ballast)!r})"])
-        ran = program.run(server.endpoint, "--wait-on-full", "2s", "backup", source, retries=3)
-        waiting.wait()
-        if ran.code:
-            raise Broken(f"after space was freed: {ran}")
+        print(f"full: exit 16: {next(ran.messages(ran.err, 'exit_error'))['message'][:200]}", flush=True)
+        compare(program, proxy.endpoint, first, source, before, folder / "restored")
+        print("full: what was acknowledged before restores", flush=True)
+        timer = threading.Timer(8, lambda: proxy.ask("/reset"))
+        timer.start()
+        ran = program.run(proxy.endpoint, "--wait-on-full", "2s", "backup", source)
+        timer.join()
         waits = sum(message["full"] for message in ran.messages(ran.err, "trouble"))
+        if ran.code or not waits:
+            raise Broken(f"after space was freed: {ran}")
         shutil.rmtree(folder / "cache", ignore_errors=True)
         check = program.run(server.endpoint, "check", "--read-data")
         if check.code:
             raise Broken(str(check))
         compare(program, server.endpoint, ran.snapshot(), source, content(source), folder / "restored")
-        print(f"full: the same command with --wait-on-full waited {waits} times and finished after space was freed; verified")
+        print(f"full: the same command with --wait-on-full waited {waits} times and finished when there was space; verified")
     finally:
-        own.stop()
-        subprocess.run(["umount", "-l", str(disk)], check=False)
+        proxy.stop()
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -463,15 +459,13 @@ def main():
         if args.kill:
             args.rounds = args.rounds or 3
             return killed(args)
-        if args.full:
-            return full(args)
         if "SVC_S3_ENDPOINT" not in os.environ or not os.access(PROXY, os.X_OK):
             print("skipped: no SVC_S3_ENDPOINT, or no fault proxy at FAULTPROXY_BIN")
             return None
         args.rounds = args.rounds or 20
         server = Server(os.environ)
         try:
-            return rounds(args, server)
+            return full(args, server) if args.full else rounds(args, server)
         finally:
             clean(server, f"faults-{os.getpid()}-{args.seed}")
     except Broken as broken:
