@@ -101,7 +101,7 @@ class Proxy:
         self.ask(f"/set?latency_ms={self.latency}&jitter_ms={self.latency // 4}")
         for rule in rules:
             # A rule for one method sees about half of the requests, or fewer.
-            probability = (2 if "method" in rule else 1) / (every * len(rules)) * 0.75
+            probability = 1.2 * (2 if "method" in rule else 1) / (every * len(rules))
             pairs = {**rule, "prob": f"{probability:.6f}"}
             self.ask("/rule?" + "&".join(f"{name}={value}" for name, value in pairs.items()))
 
@@ -286,6 +286,8 @@ def rounds(args, server):
                 print(error, flush=True)
                 continue
             results.append(result)
+            if args.verbose:
+                print(f"round {result['number']}: {result['seconds']:.0f} s, {result['faults']} {result['failed']}", flush=True)
             counts.update(result["faults"])
             failures += [f"round {result['number']}: {failure}" for failure in result["failed"]]
     complete = sum(not result["failed"] for result in results)
@@ -331,6 +333,10 @@ class OwnServer:
         text = self.services("start", "s3")
         return Server(dict(re.findall(r"(SVC_S3_\w+)='?([^' \n]*)'?", text)))
 
+    def stored(self):
+        """Bytes in its volumes."""
+        return sum(path.stat().st_size for path in (self.folder / "s3").rglob("*.dat"))
+
     def kill(self):
         pid = int((self.folder / "run" / "s3.pid").read_text().split()[0])
         os.kill(pid, signal.SIGKILL)
@@ -369,12 +375,15 @@ def killed(args):
             away = rng.uniform(0, 6)
 
             def kill_and_start(after):
-                time.sleep(after)
+                """Once so many bytes have got there: in the middle, however fast the machine is."""
+                before = own.stored()
+                while own.stored() < before + after:
+                    time.sleep(0.02)
                 own.kill()
                 time.sleep(away)
                 own.services("start", "s3")
 
-            killer = threading.Thread(target=kill_and_start, args=(rng.uniform(0.2, 3),))
+            killer = threading.Thread(target=kill_and_start, args=(rng.randint(1, 16) * MIB,))
             killer.start()
             # Slow enough that the server is gone in the middle. Odd rounds give up before it is back.
             patience = dict(wait="500ms", retries=8) if number % 2 == 0 else dict(wait="50ms", retries=2)
