@@ -101,7 +101,7 @@ class Proxy:
         self.ask(f"/set?latency_ms={self.latency}&jitter_ms={self.latency // 4}")
         for rule in rules:
             # A rule for one method sees about half of the requests, or fewer.
-            probability = (2 if "method" in rule else 1) / (every * len(rules)) * 0.75
+            probability = 1.2 * (2 if "method" in rule else 1) / (every * len(rules))
             pairs = {**rule, "prob": f"{probability:.6f}"}
             self.ask("/rule?" + "&".join(f"{name}={value}" for name, value in pairs.items()))
 
@@ -286,6 +286,8 @@ def rounds(args, server):
                 print(error, flush=True)
                 continue
             results.append(result)
+            if args.verbose:
+                print(f"round {result['number']}: {result['seconds']:.0f} s, {result['faults']} {result['failed']}", flush=True)
             counts.update(result["faults"])
             failures += [f"round {result['number']}: {failure}" for failure in result["failed"]]
     complete = sum(not result["failed"] for result in results)
@@ -331,6 +333,10 @@ class OwnServer:
         text = self.services("start", "s3")
         return Server(dict(re.findall(r"(SVC_S3_\w+)='?([^' \n]*)'?", text)))
 
+    def stored(self):
+        """Bytes in its volumes."""
+        return sum(path.stat().st_size for path in (self.folder / "s3").rglob("*.dat"))
+
     def kill(self):
         pid = int((self.folder / "run" / "s3.pid").read_text().split()[0])
         os.kill(pid, signal.SIGKILL)
@@ -369,12 +375,15 @@ def killed(args):
             away = rng.uniform(0, 6)
 
             def kill_and_start(after):
-                time.sleep(after)
+                """Once so many bytes have got there: in the middle, however fast the machine is."""
+                before = own.stored()
+                while own.stored() < before + after:
+                    time.sleep(0.02)
                 own.kill()
                 time.sleep(away)
                 own.services("start", "s3")
 
-            killer = threading.Thread(target=kill_and_start, args=(rng.uniform(0.2, 3),))
+            killer = threading.Thread(target=kill_and_start, args=(rng.randint(1, 16) * MIB,))
             killer.start()
             # Slow enough that the server is gone in the middle. Odd rounds give up before it is back.
             patience = dict(wait="500ms", retries=8) if number % 2 == 0 else dict(wait="50ms", retries=2)
@@ -393,47 +402,43 @@ def killed(args):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def full(args):
+def full(args, server):
+    """A store that takes no more packs, as one at its quota says it, until space is freed."""
     folder = Path(tempfile.mkdtemp(prefix="packstone-full-"))
-    disk = folder / "server" / "s3"
-    disk.mkdir(parents=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160m", "tmpfs", str(disk)], check=True)
-    ballast = disk / "ballast"
-    own = OwnServer(folder / "server")
+    proxy = Proxy(server, args.seed, 0)
     try:
-        server = own.start()
         rng = random.Random(args.seed)
         source = folder / "source"
         source.mkdir()
         write_tree(source, rng, large=False)
-        program = Program(args, server, "full", folder)
-        if program.run(server.endpoint, "init").code:
+        program = Program(args, server, f"faults-{os.getpid()}-{args.seed}/full", folder)
+        if program.run(proxy.endpoint, "init").code:
             raise Broken("init")
-        first = until_done(program, server.endpoint, "backup", source)[1].snapshot()
+        first = until_done(program, proxy.endpoint, "backup", source)[1].snapshot()
         before = content(source)
-        ballast.write_bytes(bytes(125 * MIB))
-        (source / "second").write_bytes(rng.randbytes(40 * MIB))
-        ran = program.run(server.endpoint, "backup", source, retries=3)
+        (source / "second").write_bytes(rng.randbytes(20 * MIB))
+        proxy.ask("/rule?fault=e507&method=PUT")
+        ran = program.run(proxy.endpoint, "backup", source)
         if ran.code != 16:
             raise Broken(f"a full store gave another exit code than 16: {ran}")
-        print(f"full: exit 16: {next(ran.messages(ran.err, 'exit_error'))['message'][:200]}")
-        compare(program, server.endpoint, first, source, before, folder / "restored")
-        print("full: what was acknowledged before restores")
-        waiting = subprocess.Popen([sys.executable, "-c", f"import time, os; time.sleep(8); os.remove({str(ballast)!r})"])
-        ran = program.run(server.endpoint, "--wait-on-full", "2s", "backup", source, retries=3)
-        waiting.wait()
-        if ran.code:
-            raise Broken(f"after space was freed: {ran}")
+        print(f"full: exit 16: {next(ran.messages(ran.err, 'exit_error'))['message'][:200]}", flush=True)
+        compare(program, proxy.endpoint, first, source, before, folder / "restored")
+        print("full: what was acknowledged before restores", flush=True)
+        timer = threading.Timer(8, lambda: proxy.ask("/reset"))
+        timer.start()
+        ran = program.run(proxy.endpoint, "--wait-on-full", "2s", "backup", source)
+        timer.join()
         waits = sum(message["full"] for message in ran.messages(ran.err, "trouble"))
+        if ran.code or not waits:
+            raise Broken(f"after space was freed: {ran}")
         shutil.rmtree(folder / "cache", ignore_errors=True)
         check = program.run(server.endpoint, "check", "--read-data")
         if check.code:
             raise Broken(str(check))
         compare(program, server.endpoint, ran.snapshot(), source, content(source), folder / "restored")
-        print(f"full: the same command with --wait-on-full waited {waits} times and finished after space was freed; verified")
+        print(f"full: the same command with --wait-on-full waited {waits} times and finished when there was space; verified")
     finally:
-        own.stop()
-        subprocess.run(["umount", "-l", str(disk)], check=False)
+        proxy.stop()
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -463,15 +468,13 @@ def main():
         if args.kill:
             args.rounds = args.rounds or 3
             return killed(args)
-        if args.full:
-            return full(args)
         if "SVC_S3_ENDPOINT" not in os.environ or not os.access(PROXY, os.X_OK):
             print("skipped: no SVC_S3_ENDPOINT, or no fault proxy at FAULTPROXY_BIN")
             return None
         args.rounds = args.rounds or 20
         server = Server(os.environ)
         try:
-            return rounds(args, server)
+            return full(args, server) if args.full else rounds(args, server)
         finally:
             clean(server, f"faults-{os.getpid()}-{args.seed}")
     except Broken as broken:

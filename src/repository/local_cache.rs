@@ -48,8 +48,14 @@ impl Repository {
 
     /// Content of an index object.
     pub fn read_index(&self, path: &ObjectPath, id: IndexId) -> Result<IndexContent> {
+        let object = self.store().get(path, None)?;
+        self.open_index(path, id, object)
+    }
+
+    /// Content of an index object that was read; where it is damaged it is read once more, then sought in mirrors.
+    fn open_index(&self, path: &ObjectPath, id: IndexId, object: Bytes) -> Result<IndexContent> {
         let open = |bytes: Bytes| IndexContent::open(self.keys(), id, &bytes).map_err(|e| Error::damaged(path, e));
-        self.store().get_and_open(path, None, open).or_else(|error| {
+        self.store().open_or_read_again(path, object, open).or_else(|error| {
             if error.kind() != ErrorKind::Damaged {
                 return Err(error);
             }
@@ -78,14 +84,22 @@ impl Repository {
         }
         let paths = missing.iter().map(|(path, _)| path.clone()).collect();
         let keys = Arc::clone(self.keys());
+        let missing = Arc::new(missing);
+        let named = Arc::clone(&missing);
         let open = move |n: usize, answer: Result<Bytes>| {
-            let (path, id) = &missing[n];
-            let content = IndexContent::open(&keys, *id, &answer?).map_err(|e| Error::damaged(path, e))?;
-            Ok((*id, content))
+            let (_, id) = &named[n];
+            let object = answer?;
+            let opened = IndexContent::open(&keys, *id, &object).map_err(|_| object);
+            Ok((n, opened))
         };
-        let read = self.store().read_each(paths, READ_AT_ONCE, open, |opened: Result<(IndexId, IndexContent)>| {
-            let (id, content) = opened?;
-            index.add_object(id, &content.packs)
+        let read = self.store().read_each(paths, READ_AT_ONCE, open, |opened: Result<(usize, Opened)>| {
+            let (n, opened) = opened?;
+            let (path, id) = &missing[n];
+            let content = match opened {
+                Ok(content) => content,
+                Err(object) => self.open_index(path, *id, object)?,
+            };
+            index.add_object(*id, &content.packs)
         });
         match read {
             Ok(()) => {}
@@ -105,6 +119,9 @@ impl Repository {
 fn index_objects(listing: Listing) -> Vec<(ObjectPath, IndexId)> {
     listing.into_iter().filter_map(|(path, _)| path.name().parse().ok().map(|id| (path, id))).collect()
 }
+
+/// Content of an index object, or the object when it does not open.
+type Opened = std::result::Result<IndexContent, Bytes>;
 
 /// Fresh objects are on level 0, merged ones on level 1.
 fn level(content: &IndexContent) -> u8 {

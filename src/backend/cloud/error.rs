@@ -19,6 +19,7 @@ pub(super) fn of(object: impl Display, error: opendal::Error) -> Error {
     let refusal = answer::last();
     let kind = kind(&error, refusal.map(|refusal| refusal.status));
     let asked = refusal.and_then(|refusal| refusal.retry_after);
+    tracing::debug!(%error, "the store's answer");
     let message = match kind {
         ErrorKind::Cold => "is in a class that must be thawed before it can be read".to_owned(),
         _ => one_line(&error),
@@ -26,7 +27,7 @@ pub(super) fn of(object: impl Display, error: opendal::Error) -> Error {
     let result = Error::new(kind, object, message);
     match asked.filter(|_| matches!(kind, ErrorKind::Transient | ErrorKind::Throttled)) {
         Some(wait) => result.because(RetryAfter::new(wait)),
-        None => result.because(error),
+        None => result,
     }
 }
 
@@ -84,7 +85,7 @@ fn says(text: &str, words: &[&str]) -> bool {
     words.iter().any(|word| text.contains(word))
 }
 
-/// The kind and the message, without the operation's context, which names hosts and headers over several lines.
+/// The kind, the message and the last cause, without the operation's context, which names hosts and headers over several lines.
 fn one_line(error: &opendal::Error) -> String {
     let what = match error.kind() {
         Theirs::NotFound => return "not found".to_owned(),
@@ -95,7 +96,15 @@ fn one_line(error: &opendal::Error) -> String {
         _ => "the store failed",
     };
     let message: String = error.message().split_whitespace().collect::<Vec<_>>().join(" ").chars().take(300).collect();
-    if message.is_empty() { what.to_owned() } else { format!("{what}: {message}") }
+    let mut parts = vec![what.to_owned(), message];
+    // What lies deepest says most: a connection refused, a certificate that nobody trusts.
+    let mut cause = std::error::Error::source(error);
+    while let Some(deeper) = cause.and_then(std::error::Error::source) {
+        cause = Some(deeper);
+    }
+    parts.extend(cause.map(ToString::to_string));
+    parts.retain(|part| !part.is_empty());
+    parts.join(": ")
 }
 
 #[cfg(test)]
