@@ -9,6 +9,7 @@ mod codes;
 mod copy;
 mod days;
 mod demo;
+mod doctor;
 mod files;
 mod help;
 mod json;
