@@ -173,10 +173,7 @@ pub(super) fn listed_gc(listing: &Listing) -> Vec<(u64, ObjectPath)> {
 
 /// What stands under `snapshots/`, and how long it is.
 pub(super) fn listed_snapshots(listing: &Listing) -> Vec<(SnapshotId, u64, ObjectPath)> {
-    listing
-        .iter()
-        .filter_map(|(path, stat)| Some((path.name().parse().ok()?, stat.size_bytes, path.clone())))
-        .collect()
+    listing.iter().filter_map(|(path, stat)| Some((path.name().parse().ok()?, stat.size_bytes, path.clone()))).collect()
 }
 
 /// The records listed, read as far as the last look does not have them, and what it has besides.

@@ -95,11 +95,7 @@ impl Repository {
             tree_keys: inner.tree_keys.clone(),
             cache: inner.cache.clone(),
             index,
-            around: Around {
-                is_far: inner.around.is_far,
-                frames: inner.around.frames.clone(),
-                ..Around::default()
-            },
+            around: Around { is_far: inner.around.is_far, frames: inner.around.frames.clone(), ..Around::default() },
         })))
     }
 }
@@ -132,7 +128,8 @@ fn open_known(
     let look_file = cache.join(known.repository.to_string()).join(LOOK_FILE);
     let look_bytes = cache_file::read_unproven(&look_file);
     let looking = options.intent.wanted().map(|wanted| Looking::start(store, wanted, look_bytes.is_some()));
-    let opened = KeySlot::decode(known.slot, known.slot_object()).and_then(|slot| slot.open(known.repository, &secret.0));
+    let opened =
+        KeySlot::decode(known.slot, known.slot_object()).and_then(|slot| slot.open(known.repository, &secret.0));
     let Ok(keyring) = opened else { return Ok(None) };
     let keys = Keys::derive(known.repository, &keyring);
     let Ok(config) = Config::authenticate(&known.config(), &keys) else { return Ok(None) };
@@ -145,7 +142,8 @@ fn open_known(
     let (config_there, slot_there) = (store.wait(config_there), store.wait(slot_there));
     let session = registering.map(|registering| repository.wait_registered(registering)).transpose();
     let same = |there: Result<Option<Bytes>>, known: &[u8]| Ok(there?.is_some_and(|object| object == known));
-    let all_same = same(config_there, &known.config()).and_then(|config| Ok(config && same(slot_there, known.slot_object())?));
+    let all_same =
+        same(config_there, &known.config()).and_then(|config| Ok(config && same(slot_there, known.slot_object())?));
     if let Ok(true) = all_same {
         *lock(&repository.0.around.registered.0) = session?;
         return Ok(Some(repository));
@@ -256,8 +254,7 @@ pub(super) fn assemble(
     let around = Around {
         last: Mutex::new(Remembered::new(last, far_cache.map(|folder| (folder.join(LOOK_FILE), cache_key)))),
         just_listed: Mutex::new((options.intent == Intent::Reading && !store.is_local()).then(HashSet::new)),
-        frames: far_cache
-            .map(|folder| Arc::new(ObjectCache::new(folder.clone(), cache_key, options.cache_size_bytes))),
+        frames: far_cache.map(|folder| Arc::new(ObjectCache::new(folder.clone(), cache_key, options.cache_size_bytes))),
         is_far: !store.is_local(),
         ..Around::default()
     };

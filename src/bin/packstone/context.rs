@@ -64,7 +64,11 @@ impl Context {
     pub fn open_for(&self, intent: Intent) -> Result<Repository> {
         let backend = self.connect(self.repository()?)?;
         let secret = secrets::read(&self.global, Ask::Once)?;
-        self.open_with(backend, secret, OpenOptions { key_hint: self.global.key_hint.clone(), intent, ..self.opening()? })
+        self.open_with(
+            backend,
+            secret,
+            OpenOptions { key_hint: self.global.key_hint.clone(), intent, ..self.opening()? },
+        )
     }
 
     /// Unlocks another repository.
@@ -85,11 +89,7 @@ impl Context {
     }
 
     fn opening(&self) -> Result<OpenOptions> {
-        Ok(OpenOptions {
-            cache: self.cache()?,
-            cache_size_bytes: self.global.cache_size,
-            ..OpenOptions::default()
-        })
+        Ok(OpenOptions { cache: self.cache()?, cache_size_bytes: self.global.cache_size, ..OpenOptions::default() })
     }
 
     fn connect(&self, place: Place) -> Result<Arc<dyn Backend>> {

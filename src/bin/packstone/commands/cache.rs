@@ -52,8 +52,13 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Code> {
         return Ok(Code::Ok);
     }
     output.json(&caches.iter().map(|cache| value(cache, is_old(cache))).collect())?;
-    let columns =
-        [Column::Text("Repository"), Column::Text("Last used"), Column::Text("Old"), Column::Number("Size"), Column::Text("At")];
+    let columns = [
+        Column::Text("Repository"),
+        Column::Text("Last used"),
+        Column::Text("Old"),
+        Column::Number("Size"),
+        Column::Text("At"),
+    ];
     let rows = caches.iter().map(|cache| {
         vec![
             cache.repository.to_string(),

@@ -7,8 +7,8 @@ use std::ffi::OsString;
 use clap::{Args, ValueEnum};
 use packstone::ErrorKind;
 use packstone::ops::{self, AttributeFilter, RestoreOptions, TimePoint, View};
-use packstone::target::datoms::{self as target, Location};
 use packstone::repository::Intent;
+use packstone::target::datoms::{self as target, Location};
 use serde_json::json;
 
 use crate::args::Filters;
