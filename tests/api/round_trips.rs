@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,10 +17,13 @@ use packstone::ops::{self, BackupSummary, FilesSource, ListOptions, PruneOptions
 use packstone::progress::Silent;
 use packstone::repository::{self, CreateOptions, Intent, OpenOptions, Repository, Secret};
 
-use crate::fixtures::{blocking, check_all, noise, options, secret};
+use crate::fixtures::{backup, blocking, check_all, noise, options, secret, write_history};
 
 /// How long every answer takes: longer than anything else between two requests, also on a busy machine.
 const LATENCY: Duration = Duration::from_millis(60);
+
+/// Nodes that change with the folders above the tree, in which other tests make theirs.
+const ABOVE: u64 = 4;
 
 /// A store whose answers take a while, and which notes of each request how many answers it had to wait for.
 #[derive(Clone)]
@@ -107,7 +110,26 @@ impl Backend for FarAway {
     }
 }
 
-/// A repository far away, a tree of files, and a folder for caches.
+/// A tree of files that stays the same.
+fn tree() -> PathBuf {
+    static WRITTEN: OnceLock<PathBuf> = OnceLock::new();
+    let written = WRITTEN.get_or_init(|| {
+        let tree = Path::new(env!("CARGO_TARGET_TMPDIR")).join("round_trips/tree");
+        for n in 0..200 {
+            let path = tree.join(format!("folder{}/file{n}", n % 7));
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            if !path.exists() {
+                fs::write(&path, noise(n, 2000)).unwrap();
+            }
+        }
+        // Longer than the clock of a file system stands still, so that what was written is known to be older.
+        std::thread::sleep(Duration::from_millis(50));
+        tree
+    });
+    written.clone()
+}
+
+/// A repository far away, and a folder for caches.
 struct Place {
     folder: tempfile::TempDir,
     store: FarAway,
@@ -118,16 +140,11 @@ impl Place {
         let place = Self { folder: tempfile::tempdir().unwrap(), store: FarAway::new(latency) };
         let options = CreateOptions { cache: Some(place.cache()), ..CreateOptions::default() };
         Repository::create(Arc::new(place.store.clone()), secret(), options).await.unwrap();
-        for n in 0..200 {
-            place.write(&format!("folder{}/file{n}", n % 7), &noise(n, 2000));
-        }
         place
     }
 
-    /// Whose files stay the same from one backup to the next, and are known to.
     async fn backed_up(latency: Duration) -> Self {
         let place = Self::new(latency).await;
-        std::thread::sleep(Duration::from_millis(50));
         place.backup(&place.cache()).await;
         place.store.take();
         place
@@ -142,16 +159,6 @@ impl Place {
         tempfile::tempdir_in(self.folder.path()).unwrap().keep()
     }
 
-    fn tree(&self) -> PathBuf {
-        self.folder.path().join("tree")
-    }
-
-    fn write(&self, name: &str, content: &str) {
-        let path = self.tree().join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, content).unwrap();
-    }
-
     async fn open(&self, cache: &Path, intent: Intent) -> Repository {
         self.open_with(cache, intent, secret()).await.unwrap()
     }
@@ -163,8 +170,19 @@ impl Place {
 
     async fn backup(&self, cache: &Path) -> BackupSummary {
         let repository = self.open(cache, Intent::Writing).await;
-        let source = Source::Files(FilesSource::new(vec![self.tree()]));
+        let source = Source::Files(FilesSource::new(vec![tree()]));
         ops::backup(&repository, source, options(), Arc::new(Silent)).await.unwrap()
+    }
+
+    /// A source that depends on nothing around it: of a directory tree the folders above are backed up too, and tests that
+    /// run meanwhile change those.
+    async fn backup_datoms(&self, cache: &Path) {
+        let path = self.folder.path().join("db.edn");
+        if !path.exists() {
+            write_history(&path, 1, 20, 50);
+        }
+        let repository = self.open(cache, Intent::Writing).await;
+        backup(&repository, &path).await.unwrap();
     }
 
     /// Every path of the newest snapshot.
@@ -187,13 +205,13 @@ impl Place {
         let repository = self.open(cache, Intent::Reading).await;
         let newest = newest(&repository).await;
         let target = tempfile::tempdir().unwrap();
-        let options = RestoreFilesOptions { path: Some(self.tree()), ..RestoreFilesOptions::default() };
+        let options = RestoreFilesOptions { path: Some(tree()), ..RestoreFilesOptions::default() };
         ops::restore_files(&repository, newest, target.path().to_owned(), options, None, Arc::new(Silent))
             .await
             .unwrap();
         for n in 0..200 {
             let name = format!("folder{}/file{n}", n % 7);
-            assert_eq!(fs::read(target.path().join(&name)).unwrap(), fs::read(self.tree().join(&name)).unwrap());
+            assert_eq!(fs::read(target.path().join(&name)).unwrap(), fs::read(tree().join(&name)).unwrap());
         }
     }
 
@@ -256,9 +274,9 @@ macro_rules! at_most {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unchanged_backup_with_a_warm_cache_takes_4_rounds_of_8_requests() {
-    let place = Place::backed_up(LATENCY).await;
-    place.backup(&place.cache()).await;
-    let seen = at_most!(place, 4, 8, place.backup(&place.cache()).await);
+    let place = Place::new(LATENCY).await;
+    place.backup_datoms(&place.cache()).await;
+    let seen = at_most!(place, 4, 8, place.backup_datoms(&place.cache()).await);
     assert!(seen.requests.iter().all(|(_, asked)| !asked.contains("packs/")), "{seen:#?}");
     assert!(place.objects("sessions/").await.is_empty());
     place.assert_sound().await;
@@ -284,14 +302,14 @@ async fn with_a_warm_cache_snapshots_and_ls_take_one_round() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_others_have_done_costs_its_own_requests_and_two_more_rounds() {
-    let place = Place::backed_up(LATENCY).await;
-    place.backup(&place.cache()).await;
+async fn what_others_have_done_costs_two_requests_and_one_more_round() {
+    let place = Place::new(LATENCY).await;
+    place.backup_datoms(&place.cache()).await;
     let other = place.empty_cache();
-    at_most!(place, 6, 11, {
-        place.backup(&other).await;
+    at_most!(place, 5, 10, {
+        place.backup_datoms(&other).await;
         place.store.take();
-        place.backup(&place.cache()).await
+        place.backup_datoms(&place.cache()).await
     });
 }
 
@@ -316,7 +334,7 @@ async fn every_spoilt_file_of_the_cache_is_noticed_and_replaced() {
         }
         fs::remove_file(file).unwrap();
         let backed_up = place.backup(&place.cache()).await;
-        assert_eq!(backed_up.snapshot.statistics.blobs_added, 0, "{}: gone", file.display());
+        assert!(backed_up.snapshot.statistics.blobs_added <= ABOVE, "{}: gone", file.display());
     }
     place.assert_sound().await;
 }
@@ -414,7 +432,7 @@ async fn what_a_pruner_condemned_elsewhere_is_not_counted_on() {
         assert!(summary.snapshot.statistics.blobs_added >= 200, "round {round}");
         place.assert_sound().await;
         let unchanged = place.backup(&cache).await;
-        assert_eq!(unchanged.snapshot.statistics.blobs_added, 0);
+        assert!(unchanged.snapshot.statistics.blobs_added <= ABOVE);
     }
     assert!(!place.live(&cache).await.contains(&first));
 }
