@@ -82,7 +82,8 @@ impl MirrorList {
             return Err(DecodeError::Invalid("number of placements"));
         }
         let mut names = HashSet::new();
-        if !list.placements.iter().all(|placement| Placement::is_name(&placement.name) && names.insert(&placement.name)) {
+        if !list.placements.iter().all(|placement| Placement::is_name(&placement.name) && names.insert(&placement.name))
+        {
             return Err(DecodeError::Invalid("name of a placement"));
         }
         Ok(list)

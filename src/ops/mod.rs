@@ -45,11 +45,11 @@ pub use dump::{Archive, DumpOptions, DumpSummary, dump_files};
 pub use files::{Children, Entries as FileEntries, FileContent, FileExtents, FileTree, Piece};
 pub use find::{BlobStart, Case, Criteria, FindOptions, Found, Pattern, SizeTest, Wanted, find};
 pub use forget::{ForgetGroup, ForgetOptions, ForgetReport, forget};
+pub use ls::{ListOptions, ListOrder, ListSummary, ls};
 pub use mirror::{
     Healed, MirrorStatus, MirrorSyncOptions, MirrorSyncReport, NewMirror, mirror_add, mirror_heal, mirror_list,
     mirror_promote, mirror_remove, mirror_status, mirror_sync,
 };
-pub use ls::{ListOptions, ListOrder, ListSummary, ls};
 pub use prune::{PruneOptions, PruneReport, prune};
 pub use repair::{RepairReport, repair_index};
 pub use restore::*;

@@ -63,8 +63,7 @@ impl Repacker {
             self.copied_bytes += u64::from(frame.sealed_len);
             return self.packer.add(kind, SealedFrame { bytes: sealed.to_vec(), entry: frame.clone() });
         }
-        let raw =
-            self.repository.open_frame(pack.id, frame, &sealed, None).map_err(|e| Error::damaged(&path, e))?;
+        let raw = self.repository.open_frame(pack.id, frame, &sealed, None).map_err(|e| Error::damaged(&path, e))?;
         for (i, blob) in frame.blobs.iter().enumerate().filter(|(i, _)| is_live(*i)) {
             let bytes = frame.blob_range(i).and_then(|range| raw.get(range));
             let bytes = bytes.ok_or_else(|| Error::new(ErrorKind::Damaged, &path, "a frame shorter than its blobs"))?;

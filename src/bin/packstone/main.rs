@@ -34,13 +34,11 @@ fn main() -> ExitCode {
         Err(error) => return exit::report_usage(&error),
     };
     let output = output::Output::new(&cli.global);
-    let result = start_log()
-        .and_then(|()| Context::new(cli.global, output.clone()))
-        .and_then(|context| {
-            let code = commands::run(&context, cli.command)?;
-            context.finish();
-            Ok(code)
-        });
+    let result = start_log().and_then(|()| Context::new(cli.global, output.clone())).and_then(|context| {
+        let code = commands::run(&context, cli.command)?;
+        context.finish();
+        Ok(code)
+    });
     let code = match result {
         Ok(Code::Ok) => Code::Ok,
         Ok(code) => {

@@ -141,7 +141,8 @@ impl<'a> Run<'a> {
         report.objects_copied = (plan.first.len() + plan.index.len() + plan.gc.len()) as u64;
         let new = |decided: &&Decided| decided.state == InMirror::Missing;
         report.snapshots_copied = plan.snapshots.iter().filter(new).count() as u64;
-        report.bytes_copied = [&plan.first, &plan.packs, &plan.index, &plan.gc].into_iter().map(|list| size(list)).sum();
+        report.bytes_copied =
+            [&plan.first, &plan.packs, &plan.index, &plan.gc].into_iter().map(|list| size(list)).sum();
         report.bytes_copied += plan.snapshots.iter().filter(new).map(|decided| decided.size_bytes).sum::<u64>();
         report.removed = plan.dead_packs.len() as u64;
         report.bytes_removed = size(&plan.dead_packs);

@@ -47,11 +47,7 @@ impl MirrorStatus {
     }
 }
 
-pub(super) fn status(
-    repository: &Repository,
-    names: &[String],
-    observer: &dyn Observer,
-) -> Result<Vec<MirrorStatus>> {
+pub(super) fn status(repository: &Repository, names: &[String], observer: &dyn Observer) -> Result<Vec<MirrorStatus>> {
     let mirrored = repository.mirrored()?;
     mirrored.insist()?;
     refuse_on_mirror(repository)?;

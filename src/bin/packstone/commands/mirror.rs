@@ -298,7 +298,10 @@ fn print(context: &Context, report: &MirrorSyncReport, dry_run: bool) -> Result<
     }
     if report.extra_packs > 0 {
         let packs = counted(report.extra_packs, "pack");
-        output.note(&format!("mirror {}: {packs} that the primary does not know; --delete-extra removes them", report.name));
+        output.note(&format!(
+            "mirror {}: {packs} that the primary does not know; --delete-extra removes them",
+            report.name
+        ));
     }
     if report.extra_snapshots > 0 {
         let snapshots = counted(report.extra_snapshots, "snapshot");
@@ -313,14 +316,18 @@ fn print(context: &Context, report: &MirrorSyncReport, dry_run: bool) -> Result<
 fn promote(context: &Context, repository: &Repository, force: bool) -> Result<Code> {
     if !force
         && let Some(primary) = repository.mirrored()?.mirrors().first()
-        && context.wait(primary.backend.stat(&packstone::format::ObjectPath::config())).is_ok_and(|found| found.is_some())
+        && context
+            .wait(primary.backend.stat(&packstone::format::ObjectPath::config()))
+            .is_ok_and(|found| found.is_some())
     {
         return Err(Failure::usage(repository.location(), format!("the primary {} can be reached", primary.name))
             .hint("two primaries drift apart; --force does it nevertheless"));
     }
     context.wait(ops::mirror_promote(repository))?;
     context.output.json(&json!({ "message_type": "mirror_promoted" }))?;
-    context.output.line(format!("{} is the primary now; do not write to the old one any more", repository.location()))?;
+    context
+        .output
+        .line(format!("{} is the primary now; do not write to the old one any more", repository.location()))?;
     Ok(Code::Ok)
 }
 
