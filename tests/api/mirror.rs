@@ -284,6 +284,7 @@ async fn a_lost_pack_and_a_damaged_one_are_read_from_the_mirror_and_mended() {
 async fn damage_in_a_mirror_is_mended_from_the_primary() {
     let mut pair = Pair::new(MirrorMode::Async).await;
     pair.back_up(1, 3, 60).await;
+    pair.back_up(2, 3, 60).await;
     pair.sync().await;
     let all = packs(&pair.mirror);
     assert!(pair.mirror.damage(&all[0], Damage::Flip(40)) && pair.mirror.damage(&all[1], Damage::Truncate(9)));

@@ -35,12 +35,17 @@ fn a_mirror_opens_by_itself_and_is_only_read() {
     assert_eq!(there.as_array().unwrap().len(), ids.len());
     assert_eq!(world.ok(&["-r", "disk", "dump", "latest"]), world.ok(&["dump", "latest"]));
     world.ok(&["-r", "disk", "check", "--read-data"]);
-    for writes in [&["backup", "datoms:db.edn"][..], &["forget", "latest"], &["mirror", "sync"], &["mirror", "remove", "disk"]] {
+    for writes in
+        [&["backup", "datoms:db.edn"][..], &["forget", "latest"], &["mirror", "sync"], &["mirror", "remove", "disk"]]
+    {
         let ran = world.run(&[&["-r", "disk"], writes].concat());
         assert!(ran.code != 0 && ran.err.contains("is the mirror disk"), "{ran:?}");
     }
     let list = world.document(&["mirror", "list"]);
-    assert_eq!((&list[0]["role"], &list[1]["name"], &list[1]["mode"]), (&"primary".into(), &"disk".into(), &"async".into()));
+    assert_eq!(
+        (&list[0]["role"], &list[1]["name"], &list[1]["mode"]),
+        (&"primary".into(), &"disk".into(), &"async".into())
+    );
     assert!(Path::new(list[1]["address"].as_str().unwrap()).is_absolute());
     assert!(world.ok(&["mirror", "list"]).contains("disk"));
 }
@@ -99,6 +104,11 @@ fn lost_and_damaged_packs_are_mended_from_a_mirror() {
                 }
                 _ => fs::write(pack, &bytes[..bytes.len() / 2]).unwrap(),
             }
+        }
+        if spoil == 1 {
+            let ran = world.run(&["check", "--read-data"]);
+            assert!(ran.code == 13 && ran.err.contains("mended from the mirror disk"), "{ran:?}");
+            world.ok(&["check", "--read-data"]);
         }
         assert_eq!(world.ok(&["dump", "latest"]), whole);
         world.ok(&["mirror", "sync", "--read-data"]);
@@ -161,8 +171,8 @@ fn a_folder_and_an_s3_server_hold_one_repository() {
         eprintln!("skipped: no S3 server is named by SVC_S3_BUCKET");
         return;
     };
-    let [endpoint, key, secret] = ["SVC_S3_ENDPOINT", "SVC_S3_ACCESS_KEY_ID", "SVC_S3_SECRET_ACCESS_KEY"]
-        .map(|name| variable(name).unwrap());
+    let [endpoint, key, secret] =
+        ["SVC_S3_ENDPOINT", "SVC_S3_ACCESS_KEY_ID", "SVC_S3_SECRET_ACCESS_KEY"].map(|name| variable(name).unwrap());
     let world = World::with_days();
     let address = format!("s3://{bucket}/mirror/{}", std::process::id());
     let credentials = [format!("cloud:access_key_id={key}"), format!("cloud:secret_access_key={secret}")];
@@ -179,7 +189,8 @@ fn a_folder_and_an_s3_server_hold_one_repository() {
     fs::rename(world.path("repo"), world.path("lost")).unwrap();
     let there = |arguments: &[&str]| {
         let mut command = world.command(arguments);
-        let command = command.env("PACKSTONE_REPOSITORY", &address).env("AWS_ENDPOINT_URL", &endpoint["endpoint=".len()..]);
+        let command =
+            command.env("PACKSTONE_REPOSITORY", &address).env("AWS_ENDPOINT_URL", &endpoint["endpoint=".len()..]);
         let ran = ran(command.env("AWS_ACCESS_KEY_ID", &key).env("AWS_SECRET_ACCESS_KEY", &secret));
         assert_eq!(ran.code, 0, "{arguments:?}: {ran:?}");
         ran.out

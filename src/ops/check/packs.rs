@@ -139,6 +139,11 @@ impl Check<'_> {
     fn judge(&mut self, verdict: Verdict) {
         let Verdict { id, problem, frames, .. } = verdict;
         let path = ObjectPath::pack(id);
+        if let Some(mirrored) = self.repository().store().mirrored()
+            && (problem.is_some() || !frames.is_empty())
+        {
+            mirrored.suspect(&path);
+        }
         let harmed: usize = frames.iter().map(|frame| frame.blobs.len()).sum();
         if let Some(problem) = problem {
             self.damage(&path, format!("{problem} ({harmed} blobs harmed)"));
