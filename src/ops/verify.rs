@@ -152,6 +152,7 @@ impl Proof<'_> {
                     }
                     reached.clear();
                     reached.extend_from_slice(last);
+                    self.announce(node, kind);
                     // Nobody listens any more once a thread has failed; its error is told after the walk.
                     let _ = leaves.send(Arc::clone(node));
                 }
@@ -175,6 +176,25 @@ impl Proof<'_> {
             }
             (walked, _) => walked,
         }
+    }
+
+    /// Tells the reader which chunks of a leaf will be read.
+    fn announce(&self, leaf: &Node, kind: &'static dyn RecordKind) {
+        if !self.reader.is_far() {
+            return;
+        }
+        let (mut references, mut ids) = (Vec::new(), Vec::new());
+        for (key, value) in leaf.rows.iter() {
+            references.clear();
+            // What cannot be understood is told when its leaf is looked at.
+            if kind.references(key, value, &mut references).is_ok() {
+                ids.extend(references.iter().filter_map(|reference| match reference {
+                    Reference::Chunk(id) | Reference::List(id) => Some(*id),
+                    Reference::Tree(_) => None,
+                }));
+            }
+        }
+        self.reader.prefetch_chunks(ids);
     }
 
     fn count_leaves(

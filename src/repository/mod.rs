@@ -5,6 +5,7 @@
 //! `create` and `open` block on the backend: call them where blocking is allowed, e.g. in
 //! [`tokio::task::spawn_blocking`]; the functions in [`crate::ops`] do so.
 
+mod announced;
 mod cache;
 mod create;
 mod framer;
@@ -15,6 +16,7 @@ pub mod machine;
 mod open;
 mod packer;
 mod random;
+mod read_ahead;
 mod reader;
 mod repack;
 mod session;
@@ -30,6 +32,7 @@ pub use gc::GcRecords;
 pub use keys::{KeySlotInfo, Secret};
 pub use open::OpenOptions;
 pub use random::random;
+pub use read_ahead::{ReadAhead, Wanted};
 pub use reader::Reader;
 pub use repack::Repacker;
 pub use session::{OpenSession, Session};

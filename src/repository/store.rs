@@ -82,6 +82,23 @@ impl Store {
         self.runtime.block_on(self.backend.get(path, range))
     }
 
+    /// Starts a [`Backend::get`] and returns at once; `then` is given the answer.
+    pub(super) fn start_get(
+        &self,
+        path: ObjectPath,
+        range: Option<Range<u64>>,
+        then: impl FnOnce(Result<Bytes>) + Send + 'static,
+    ) {
+        let backend = Arc::clone(&self.backend);
+        self.runtime.spawn(async move { then(backend.get(&path, range).await) });
+    }
+
+    /// Starts a [`Backend::get`] of a range and returns at once.
+    pub(super) fn start_read(&self, path: ObjectPath, range: Range<u64>) -> JoinHandle<Result<Bytes>> {
+        let backend = Arc::clone(&self.backend);
+        self.runtime.spawn(async move { backend.get(&path, Some(range)).await })
+    }
+
     /// The object, or `None` when it does not exist.
     pub fn find(&self, path: &ObjectPath) -> Result<Option<Bytes>> {
         match self.get(path, None) {
