@@ -214,7 +214,7 @@ def run_round(args, proxy, tree, steps, round, results):
                     ok &= not ours
                 if step.startswith("restore"):
                     nested = program.restored / source.strip("/")
-                    differences = compare.differences(source, nested if nested.is_dir() else program.restored)
+                    differences = compare.differences(source, nested if nested.is_dir() else program.restored)[1]
                     if differences:
                         print(f"{program.name}: {step} differs: {differences}", file=sys.stderr)
                         ok &= not ours
@@ -245,7 +245,7 @@ def run_step(proxy, program, step, source):
 
 
 def empty(prefix):
-    """Removes what the round has put into the bucket,."""
+    """Removes what the round has put into the bucket."""
     environment = dict(os.environ)
     rclone = shutil.which("rclone")
     if rclone:

@@ -65,6 +65,7 @@ fn verify_snapshot(repository: &Repository, snapshot: &Snapshot, observer: &dyn 
     let proof = Proof {
         reader: repository.reader(),
         seen: Mutex::new(Seen::default()),
+        announced: Mutex::new(Seen::default()),
         report: Mutex::new(VerifyReport::default()),
         observer,
     };
@@ -78,6 +79,8 @@ fn verify_snapshot(repository: &Repository, snapshot: &Snapshot, observer: &dyn 
 struct Proof<'a> {
     reader: Reader,
     seen: Mutex<Seen>,
+    /// Chunks that the reader was told of.
+    announced: Mutex<Seen>,
     report: Mutex<VerifyReport>,
     observer: &'a dyn Observer,
 }
@@ -194,6 +197,10 @@ impl Proof<'_> {
                 }));
             }
         }
+        let index = self.reader.repository().index().read().unwrap_or_else(PoisonError::into_inner);
+        let mut announced = lock(&self.announced);
+        ids.retain(|id| announced.insert(&index, *id));
+        drop((announced, index));
         self.reader.prefetch_chunks(ids);
     }
 
@@ -296,6 +303,7 @@ impl Proof<'_> {
                     report.bytes += node.rows.size_bytes() as u64;
                 }
                 if node.level == 0 {
+                    self.announce(node, kind);
                     references.clear();
                     for (key, value) in node.rows.iter() {
                         kind.references(key, value, &mut references)
