@@ -17,11 +17,13 @@ use crate::id::PackId;
 /// Bytes that are on their way or wait to be taken.
 const HELD_BYTES: u64 = 32 << 20;
 /// Bytes of one request, unless a single frame has more.
-pub(super) const READ_BYTES: u64 = 4 << 20;
+const READ_BYTES: u64 = 4 << 20;
 /// Bytes between two frames that are read along rather than asking twice.
-pub(super) const GAP_BYTES: u64 = 256 << 10;
+const GAP_BYTES: u64 = 256 << 10;
 /// Requests that may wait for others; further announcements are not heard.
 const WAITING: usize = 4096;
+/// What has come is dropped when it was passed over so often: so many that were announced later have been taken.
+const PASSED_OVER: u32 = 16;
 
 /// A frame: its pack and where it lies there.
 pub(super) type FramePlace = (PackId, Range<u64>);
@@ -56,6 +58,7 @@ struct Read {
     /// Where the frames that nobody has taken start.
     frames: Vec<u64>,
     status: Status,
+    passed_over: u32,
 }
 
 enum Status {
@@ -84,12 +87,12 @@ impl Announced {
         let mut reads: Vec<(usize, Read)> = Vec::new();
         for (order, (pack, range)) in wanted {
             match reads.last_mut() {
-                Some((first, read)) if read.pack == pack && is_near(&read.range, &range, GAP_BYTES, READ_BYTES) => {
+                Some((first, read)) if read.pack == pack && read.is_near(&range) => {
                     read.range.end = read.range.end.max(range.end);
                     read.frames.push(range.start);
                     *first = (*first).min(order);
                 }
-                _ => reads.push((order, Read { pack, frames: vec![range.start], range, status: Status::Waiting })),
+                _ => reads.push((order, Read { pack, frames: vec![range.start], range, status: Status::Waiting, passed_over: 0 })),
             }
         }
         reads.sort_by_key(|(first, _)| *first);
@@ -109,9 +112,8 @@ impl Announced {
         let number = state.frames.remove(&(pack, range.start))?;
         loop {
             match &state.reads.get(&number)?.status {
+                // Whoever waits for it is not made to wait for others.
                 Status::Waiting => {
-                    // What was announced earlier and passed over will hardly be taken.
-                    state.forget_before(number);
                     state.waiting.retain(|waiting| *waiting != number);
                     self.start(&mut state, number);
                 }
@@ -129,6 +131,7 @@ impl Announced {
         read.frames.retain(|start| *start != range.start);
         if read.frames.is_empty() {
             state.forget(number);
+            state.pass_over(number);
         }
         self.start_some(&mut state);
         bytes
@@ -186,19 +189,29 @@ impl State {
         }
     }
 
-    /// Drops what has come and was announced before a read.
-    fn forget_before(&mut self, number: u64) {
-        let passed = self.reads.range(..number).filter(|(_, read)| matches!(read.status, Status::Here(_) | Status::Failed));
-        let passed: Vec<u64> = passed.map(|(number, _)| *number).collect();
-        for number in passed {
+    /// A read was taken: drops what came for one before it that nobody seems to want any more.
+    fn pass_over(&mut self, number: u64) {
+        let mut unwanted = Vec::new();
+        for (number, read) in self.reads.range_mut(..number) {
+            if matches!(read.status, Status::Here(_) | Status::Failed) {
+                read.passed_over += 1;
+                if read.passed_over > PASSED_OVER {
+                    unwanted.push(*number);
+                }
+            }
+        }
+        for number in unwanted {
             self.forget(number);
         }
     }
 }
 
-/// Whether two ranges of a pack, the second not before the first, are better read in one request.
-pub(super) fn is_near(read: &Range<u64>, next: &Range<u64>, gap_bytes: u64, read_bytes: u64) -> bool {
-    next.start.saturating_sub(read.end) <= gap_bytes && next.end.saturating_sub(read.start) <= read_bytes
+impl Read {
+    /// Whether a range of its pack, that does not begin before its own, is better read with it.
+    fn is_near(&self, next: &Range<u64>) -> bool {
+        next.start.saturating_sub(self.range.end) <= GAP_BYTES
+            && next.end.saturating_sub(self.range.start) <= READ_BYTES
+    }
 }
 
 fn length(range: &Range<u64>) -> u64 {
@@ -210,4 +223,84 @@ fn slice(bytes: &Bytes, read: &Range<u64>, part: &Range<u64>) -> Option<Bytes> {
     let at = |offset: u64| offset.checked_sub(read.start).and_then(|at| usize::try_from(at).ok());
     let (from, to) = (at(part.start)?, at(part.end)?);
     (from <= to && to <= bytes.len()).then(|| bytes.slice(from..to))
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::backend::{Backend, SimulatedBackend};
+    use crate::format::Sealed;
+
+    const PACK: PackId = PackId::new([1; 32]);
+    const FRAME: u64 = 1000;
+
+    /// A pack of frames of 1,000 bytes, each filled with its number.
+    fn far(frames: u8) -> (tokio::runtime::Runtime, SimulatedBackend, Announced) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+        let backend = SimulatedBackend::new();
+        let bytes: Vec<u8> = (0..frames).flat_map(|n| vec![n; FRAME as usize]).collect();
+        runtime.block_on(backend.put(&ObjectPath::pack(PACK), Sealed::new(bytes))).unwrap();
+        let store = Store::new(Arc::new(backend.clone()), runtime.handle().clone());
+        (runtime, backend, Announced::new(store))
+    }
+
+    fn frame(number: u8) -> Range<u64> {
+        u64::from(number) * FRAME..(u64::from(number) + 1) * FRAME
+    }
+
+    #[test]
+    fn neighbours_come_in_one_request() {
+        let (_runtime, backend, announced) = far(20);
+        announced.announce((3..17).rev().map(|n| (PACK, frame(n))));
+        for number in 3..17 {
+            assert_eq!(announced.take(PACK, &frame(number)).unwrap(), vec![number; FRAME as usize]);
+        }
+        assert_eq!(backend.requests().get, 1);
+        assert_eq!(announced.take(PACK, &frame(3)), None, "what was taken is gone");
+        let state = announced.shared.lock();
+        assert_eq!((state.held_bytes, state.reads.len(), state.frames.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn what_nobody_takes_is_dropped() {
+        let (_runtime, _backend, announced) = far(100);
+        announced.announce([(PACK, frame(0))]);
+        for number in 1..60 {
+            announced.announce([(PACK, frame(number))]);
+            assert!(announced.take(PACK, &frame(number)).is_some());
+        }
+        assert_eq!(announced.take(PACK, &frame(0)), None);
+        assert_eq!(announced.shared.lock().held_bytes, 0);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_left_to_whoever_wants_it() {
+        let (_runtime, _backend, announced) = far(1);
+        announced.announce([(PackId::new([2; 32]), frame(0)), (PACK, frame(3))]);
+        assert_eq!(announced.take(PackId::new([2; 32]), &frame(0)), None);
+        assert_eq!(announced.take(PACK, &frame(3)), None);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+        #[test]
+        fn every_frame_is_what_lies_there(
+            rounds in proptest::collection::vec(
+                (proptest::collection::vec(0u8..50, 0..20), proptest::collection::vec(0u8..50, 0..20)), 1..8),
+        ) {
+            let (_runtime, _backend, announced) = far(50);
+            for (told, taken) in rounds {
+                announced.announce(told.into_iter().map(|n| (PACK, frame(n))));
+                for number in taken {
+                    if let Some(bytes) = announced.take(PACK, &frame(number)) {
+                        prop_assert_eq!(bytes, vec![number; FRAME as usize]);
+                    }
+                }
+            }
+        }
+    }
 }

@@ -102,3 +102,47 @@ impl<T> Drop for ReadAhead<'_, T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::sync::Arc;
+    use std::thread;
+
+    use super::*;
+    use crate::backend::{Backend, SimulatedBackend};
+    use crate::error::ErrorKind;
+    use crate::format::Sealed;
+    use crate::id::PackId;
+
+    #[test]
+    fn every_group_comes_once_with_its_own_bytes() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+        let backend = SimulatedBackend::new();
+        let (there, missing) = (ObjectPath::pack(PackId::new([1; 32])), ObjectPath::pack(PackId::new([2; 32])));
+        let bytes: Vec<u8> = (0..=255).collect();
+        runtime.block_on(backend.put(&there, Sealed::new(bytes))).unwrap();
+        let store = Store::new(Arc::new(backend), runtime.handle().clone());
+        let groups = (0..200u64).map(|n| {
+            let mine = Wanted { path: there.clone(), range: n..n + 2 };
+            (n, vec![mine, Wanted { path: missing.clone(), range: 0..1 }])
+        });
+        let ahead = store.read_ahead(groups);
+        let met = Mutex::new(Vec::new());
+        thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    while let Some((n, answers)) = ahead.take() {
+                        assert_eq!(answers[0].as_ref().unwrap()[..], [n as u8, n as u8 + 1]);
+                        assert_eq!(answers[1].as_ref().unwrap_err().kind(), ErrorKind::NotFound);
+                        met.lock().unwrap().push(n);
+                    }
+                });
+            }
+        });
+        let mut met = met.into_inner().unwrap();
+        met.sort_unstable();
+        assert!(met.into_iter().eq(0..200));
+    }
+}

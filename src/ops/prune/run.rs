@@ -14,6 +14,8 @@ use crate::repository::{Repacker, Repository, machine, random};
 
 /// How often a pruner starts over because another one was faster.
 const ATTEMPTS: usize = 5;
+/// Packs whose live frames are announced before they are copied.
+const PACKS_AHEAD: usize = 3;
 
 pub(super) fn run(repository: &Repository, options: &PruneOptions, observer: &dyn Observer) -> Result<PruneReport> {
     for _ in 0..ATTEMPTS {
@@ -53,14 +55,20 @@ fn attempt(repository: &Repository, options: &PruneOptions, observer: &dyn Obser
         let live: Vec<Vec<bool>> = repack.iter().map(|pack| survey.live_flags(repository, pack)).collect();
         observer.event(Event::Stage { name: "repacking", total: Some(repack.len() as u64) });
         let mut repackers: HashMap<u8, Repacker> = HashMap::new();
-        for (done, (pack, live)) in repack.iter().zip(&live).enumerate() {
-            let mut live = live.as_slice();
+        for (done, (pack, flags)) in repack.iter().zip(&live).enumerate() {
+            let mut live_flags = flags.as_slice();
             let class = pack.directory.class;
             let repacker = repackers.entry(class_number(class)).or_insert_with(|| repository.repacker(class));
+            // This one, and the next ones while this one is copied.
+            for (coming, flags) in repack.iter().zip(&live).skip(done).take(PACKS_AHEAD) {
+                if coming.directory.class == class {
+                    repacker.announce(coming, flags);
+                }
+            }
             for frame in &pack.directory.frames {
-                let (flags, rest) = live.split_at(frame.blobs.len());
+                let (flags, rest) = live_flags.split_at(frame.blobs.len());
                 repacker.copy(pack, frame, flags)?;
-                live = rest;
+                live_flags = rest;
             }
             observer.event(Event::Progress { done: done as u64 + 1 });
         }
