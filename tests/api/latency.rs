@@ -142,7 +142,7 @@ async fn a_restore_takes_few_serial_requests() {
     let restored =
         ops::restore_files(&repository, place.snapshot, out.clone(), options, None, Arc::new(Silent)).await.unwrap();
     assert_eq!((restored.problems.len(), restored.files_restored), (0, 1001));
-    assert_eq!(fs::read(out.join("large")).unwrap(), noise(7, 12 << 20));
+    assert_eq!(fs::read(out.join("large")).unwrap(), noise(7, 12 << 20).into_bytes());
     // Some 32 MiB of packs are on their way at once.
     let serial = far.serial_requests() - opened;
     assert!(serial <= BEFORE_DATA + 8, "{serial} requests one after another");
