@@ -1,5 +1,9 @@
 //! Packs as they lie in the backend, compared with what is said about them.
 
+use std::ops::Range;
+
+use bytes::Bytes;
+
 use crate::error::{DecodeError, Error, ErrorKind, Result};
 use crate::format::{self, BlobEntry, BlobKind, FrameEntry, IndexedPack, ObjectPath, PackDirectory, PackTrailer};
 use crate::id::{BlobId, PackId};
@@ -46,6 +50,31 @@ pub(super) fn read_directory(
             format::open_directory(keys, &trailer, &sealed).map_err(refuse)
         }),
     }
+}
+
+/// Where the last bytes of a pack are that [`directory_in`] is given.
+pub(super) fn tail(size_bytes: u64, tail_bytes: u64) -> Range<u64> {
+    size_bytes.saturating_sub(tail_bytes.max(PackTrailer::LEN))..size_bytes
+}
+
+/// The directory of a pack of this size, of which the last bytes were read; what of it begins before them is read too.
+pub(super) fn directory_in(
+    repository: &Repository,
+    id: PackId,
+    size_bytes: u64,
+    tail: &Bytes,
+) -> Result<PackDirectory> {
+    let path = ObjectPath::pack(id);
+    let refuse = |why| Error::damaged(&path, why);
+    let start = size_bytes.saturating_sub(tail.len() as u64);
+    let trailer = PackTrailer::decode(tail, size_bytes).map_err(refuse)?;
+    let range = trailer.directory_range();
+    let place = |at: u64| at.checked_sub(start).and_then(|at| usize::try_from(at).ok());
+    let sealed = match (place(range.start), place(range.end)) {
+        (Some(from), Some(to)) => tail.slice(from..to),
+        _ => repository.store().get(&path, Some(range))?,
+    };
+    format::open_directory(repository.keys(), &trailer, &sealed).map_err(refuse)
 }
 
 /// Opens every frame of a pack that was read whole, and compares every blob with its id.

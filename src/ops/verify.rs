@@ -65,6 +65,7 @@ fn verify_snapshot(repository: &Repository, snapshot: &Snapshot, observer: &dyn 
     let proof = Proof {
         reader: repository.reader_of_backend(),
         seen: Mutex::new(Seen::default()),
+        announced: Mutex::new(Seen::default()),
         report: Mutex::new(VerifyReport::default()),
         observer,
     };
@@ -78,6 +79,8 @@ fn verify_snapshot(repository: &Repository, snapshot: &Snapshot, observer: &dyn 
 struct Proof<'a> {
     reader: Reader,
     seen: Mutex<Seen>,
+    /// Chunks that the reader was told of.
+    announced: Mutex<Seen>,
     report: Mutex<VerifyReport>,
     observer: &'a dyn Observer,
 }
@@ -152,6 +155,7 @@ impl Proof<'_> {
                     }
                     reached.clear();
                     reached.extend_from_slice(last);
+                    self.announce(node, kind);
                     // Nobody listens any more once a thread has failed; its error is told after the walk.
                     let _ = leaves.send(Arc::clone(node));
                 }
@@ -175,6 +179,29 @@ impl Proof<'_> {
             }
             (walked, _) => walked,
         }
+    }
+
+    /// Tells the reader which chunks of a leaf will be read.
+    fn announce(&self, leaf: &Node, kind: &'static dyn RecordKind) {
+        if !self.reader.is_far() {
+            return;
+        }
+        let (mut references, mut ids) = (Vec::new(), Vec::new());
+        for (key, value) in leaf.rows.iter() {
+            references.clear();
+            // What cannot be understood is told when its leaf is looked at.
+            if kind.references(key, value, &mut references).is_ok() {
+                ids.extend(references.iter().filter_map(|reference| match reference {
+                    Reference::Chunk(id) | Reference::List(id) => Some(*id),
+                    Reference::Tree(_) => None,
+                }));
+            }
+        }
+        let index = self.reader.repository().index().read().unwrap_or_else(PoisonError::into_inner);
+        let mut announced = lock(&self.announced);
+        ids.retain(|id| announced.insert(&index, *id));
+        drop((announced, index));
+        self.reader.prefetch_chunks(ids);
     }
 
     fn count_leaves(
@@ -276,6 +303,7 @@ impl Proof<'_> {
                     report.bytes += node.rows.size_bytes() as u64;
                 }
                 if node.level == 0 {
+                    self.announce(node, kind);
                     references.clear();
                     for (key, value) in node.rows.iter() {
                         kind.references(key, value, &mut references)

@@ -160,6 +160,12 @@ impl Repository {
         lock(&self.0.around.just_listed).as_mut().is_some_and(|listed| listed.remove(&id))
     }
 
+    /// Whether the local cache seems to have a frame of nodes.
+    pub(super) fn has_cached_frame(&self, location: &BlobLocation) -> bool {
+        let frames = self.0.around.frames.as_ref().filter(|_| location.blob().kind == BlobKind::Node);
+        frames.is_some_and(|frames| frames.has(location.pack(), location.frame().offset))
+    }
+
     /// A sealed frame of nodes from the local cache.
     pub fn cached_frame(&self, location: &BlobLocation) -> Option<Bytes> {
         let frames = self.0.around.frames.as_ref().filter(|_| location.blob().kind == BlobKind::Node)?;

@@ -66,6 +66,14 @@ impl<K: Copy + Eq + Hash, V> Cache<K, V> {
         }
     }
 
+    /// The value, if it is there; waits for nothing.
+    pub(super) fn peek(&self, key: &K) -> Option<Arc<V>> {
+        match self.lock().entries.get(key)? {
+            Entry::Ready { value, .. } => Some(Arc::clone(value)),
+            Entry::Loading => None,
+        }
+    }
+
     /// Whether the value is there or being loaded.
     pub(super) fn has(&self, key: &K) -> bool {
         self.lock().entries.contains_key(key)

@@ -5,6 +5,7 @@
 //! `create` and `open` block on the backend: call them where blocking is allowed, e.g. in
 //! [`tokio::task::spawn_blocking`]; the functions in [`crate::ops`] do so.
 
+mod announced;
 mod around;
 mod cache;
 mod cache_file;
@@ -23,6 +24,7 @@ mod object_cache;
 mod open;
 mod packer;
 mod random;
+mod read_ahead;
 mod reader;
 mod repack;
 mod session;
@@ -41,6 +43,7 @@ pub use keys::{KeySlotInfo, Secret};
 pub use mirrors::{Mirrors, is_intact};
 pub use open::{Intent, OpenOptions};
 pub use random::random;
+pub use read_ahead::{ReadAhead, Wanted};
 pub use reader::Reader;
 pub use repack::Repacker;
 pub use session::{OpenSession, Session};

@@ -37,6 +37,11 @@ impl ObjectCache {
         Self { folder, key, limit_bytes, used_bytes: Mutex::new(None) }
     }
 
+    /// Whether there is something for this offset of a pack.
+    pub(super) fn has(&self, pack: PackId, offset: u64) -> bool {
+        self.path(pack, offset).exists()
+    }
+
     /// The sealed frame at this offset of a pack, as it was kept.
     pub(super) fn find(&self, pack: PackId, offset: u64) -> Option<Bytes> {
         let path = self.path(pack, offset);

@@ -21,9 +21,14 @@ const NODE_PACK_BYTES: u64 = 8 << 20;
 /// Room reserved for a pack, of which only what is filled takes memory. More than any pack takes, so that packs are not
 /// copied as they grow, and more than allocators keep to themselves when a pack is gone.
 const PACK_ROOM_BYTES: usize = 36 << 20;
-/// Packs that may be on their way to the backend at once; a disk of this machine takes one after another.
-const UPLOADS: usize = 2;
-const UPLOADS_LOCAL: usize = 1;
+/// The same for a store that is far away, where what is longer than 16 MiB goes up in parts: more requests, and several
+/// round trips one after another.
+const FAR_PACK_BYTES: u64 = 14 << 20;
+/// There the first packs are shorter: sending begins sooner, and less is left to send when all has been read.
+const FIRST_FAR_PACK_BYTES: u64 = 4 << 20;
+/// Bytes of packs that may be on their way to a store that is far away. How many requests run at once is for the backend to
+/// say. A disk of this machine takes one pack after another.
+const UPLOADING_BYTES: u64 = 64 << 20;
 /// An index object is written when this much was stored since the last one ...
 const INDEX_EVERY_BYTES: u64 = 128 << 20;
 /// ... or this long ago.
@@ -38,6 +43,9 @@ pub(super) struct Packer {
     data: [OpenPack; 2],
     nodes: OpenPack,
     uploads: VecDeque<Upload>,
+    uploading_bytes: u64,
+    /// Packs of chunks that were started.
+    started: u64,
     /// Uploaded and not yet in an index object.
     unindexed: Vec<IndexedPack>,
     unindexed_bytes: u64,
@@ -55,11 +63,7 @@ struct OpenPack {
 }
 
 impl OpenPack {
-    fn new(kind: BlobKind, class: RetentionClass) -> Self {
-        let limit = match kind {
-            BlobKind::Chunk => DATA_PACK_BYTES,
-            BlobKind::Node => NODE_PACK_BYTES,
-        };
+    fn new(kind: BlobKind, class: RetentionClass, limit: u64) -> Self {
         Self { kind, pack: PackBuilder::with_capacity(kind, class, PACK_ROOM_BYTES), limit }
     }
 }
@@ -75,15 +79,18 @@ impl Packer {
         in_flight: std::sync::Arc<Mutex<HashSet<BlobId>>>,
         class: RetentionClass,
     ) -> Self {
-        let chunks = || OpenPack::new(BlobKind::Chunk, class);
+        let is_far = !repository.store().is_local();
+        // One begins half a pack ahead: else both would be full, and wait for their uploads, at the same time.
+        let data = [0, 1].map(|number| OpenPack::new(BlobKind::Chunk, class, data_pack_bytes(is_far, number)));
         Self {
             repository,
             in_flight,
             class,
-            // One begins half a pack ahead: else both would be full, and wait for their uploads, at the same time.
-            data: [chunks(), OpenPack { limit: DATA_PACK_BYTES / 2, ..chunks() }],
-            nodes: OpenPack::new(BlobKind::Node, class),
+            data,
+            nodes: OpenPack::new(BlobKind::Node, class, NODE_PACK_BYTES),
             uploads: VecDeque::new(),
+            uploading_bytes: 0,
+            started: 2,
             unindexed: Vec::new(),
             unindexed_bytes: 0,
             indexed_at: Instant::now(),
@@ -103,7 +110,12 @@ impl Packer {
         };
         open.pack.add(frame).map_err(|e| Error::new(ErrorKind::Failed, "pack", e))?;
         if open.pack.len() >= open.limit {
-            let full = std::mem::replace(open, OpenPack::new(kind, self.class)).pack;
+            let limit = match kind {
+                BlobKind::Chunk => data_pack_bytes(!self.repository.store().is_local(), self.started),
+                BlobKind::Node => NODE_PACK_BYTES,
+            };
+            self.started += u64::from(kind == BlobKind::Chunk);
+            let full = std::mem::replace(open, OpenPack::new(kind, self.class, limit)).pack;
             self.upload(kind, full)?;
             if self.unindexed_bytes >= INDEX_EVERY_BYTES || self.indexed_at.elapsed() >= INDEX_EVERY {
                 self.write_index()?;
@@ -116,8 +128,8 @@ impl Packer {
     pub(super) fn flush(&mut self) -> Result<()> {
         let [first, second] = &mut self.data;
         let open = [first, second, &mut self.nodes].map(|open| {
-            let kind = open.kind;
-            (kind, std::mem::replace(open, OpenPack::new(kind, self.class)).pack)
+            let (kind, limit) = (open.kind, open.limit);
+            (kind, std::mem::replace(open, OpenPack::new(kind, self.class, limit)).pack)
         });
         for (kind, pack) in open {
             if !pack.is_empty() {
@@ -131,8 +143,8 @@ impl Packer {
     }
 
     fn upload(&mut self, kind: BlobKind, pack: PackBuilder) -> Result<()> {
-        let uploads = if self.repository.store().is_local() { UPLOADS_LOCAL } else { UPLOADS };
-        while self.uploads.len() >= uploads {
+        let most = if self.repository.store().is_local() { 0 } else { UPLOADING_BYTES.saturating_sub(pack.len()) };
+        while self.uploading_bytes > most {
             self.wait_for_oldest()?;
         }
         let FinishedPack { id, body, directory, size_bytes } = pack.finish(self.repository.keys(), &random());
@@ -142,6 +154,7 @@ impl Packer {
             }
         }
         let request = self.repository.store().start_put(ObjectPath::pack(id), body);
+        self.uploading_bytes += size_bytes;
         self.uploads.push_back(Upload { pack: IndexedPack { id, size_bytes, directory }, request });
         Ok(())
     }
@@ -161,6 +174,7 @@ impl Packer {
     }
 
     fn finish(&mut self, Upload { pack, request }: Upload) -> Result<()> {
+        self.uploading_bytes -= pack.size_bytes;
         self.repository.store().wait(request)?;
         let ids: Vec<BlobId> = pack.directory.frames.iter().flat_map(|f| f.blobs.iter().map(|b| b.id)).collect();
         self.repository.index().write().unwrap_or_else(PoisonError::into_inner).add_pending(pack.clone())?;
@@ -186,5 +200,15 @@ impl Packer {
         self.unindexed_bytes = 0;
         self.repository.put_index(IndexContent { packs, replaces: Vec::new() })?;
         Ok(())
+    }
+}
+
+/// The length at which the pack of chunks with this number is finished.
+fn data_pack_bytes(is_far: bool, number: u64) -> u64 {
+    match (is_far, number) {
+        (false, 1) => DATA_PACK_BYTES / 2,
+        (false, _) => DATA_PACK_BYTES,
+        // 4, 6, 8 ... MiB.
+        (true, _) => FIRST_FAR_PACK_BYTES.saturating_add(number.saturating_mul(2 << 20)).min(FAR_PACK_BYTES),
     }
 }

@@ -7,9 +7,10 @@ use std::thread;
 use bytes::Bytes;
 
 use super::Repository;
+use super::announced::{Announced, FramePlace};
 use super::cache::Cache;
 use crate::error::{DecodeError, Error, ErrorKind, Result};
-use crate::format::{self, BlobKind, Codec, ObjectPath};
+use crate::format::{self, BlobKind, Codec, FrameEntry, ObjectPath};
 use crate::id::{BlobId, PackId};
 use crate::index::BlobLocation;
 use crate::tree::{Node, ReadNode};
@@ -20,6 +21,10 @@ const FRAME_CACHE_BYTES: usize = 24 << 20;
 const NODE_CACHE_BYTES: usize = 32 << 20;
 /// Nodes that may wait to be prefetched.
 const PREFETCH_QUEUE: usize = 256;
+/// A far pack of nodes of at most this length is read whole, ...
+const SMALL_PACK_BYTES: u64 = 1 << 20;
+/// ... in a longer one the frames so near to what is asked for come along: a tree's nodes were written one after another.
+const AROUND_BYTES: u64 = 256 << 10;
 
 /// Reads blobs of a repository. Clones share caches and prefetching threads.
 #[derive(Clone)]
@@ -35,6 +40,8 @@ struct Blobs {
     uses_cache: bool,
     frames: Cache<(PackId, u64), Bytes>,
     nodes: Cache<BlobId, Arc<Node>>,
+    /// What is on its way, unless the store is on this machine.
+    announced: Option<Announced>,
 }
 
 impl Repository {
@@ -49,7 +56,9 @@ impl Repository {
     }
 
     fn new_reader(&self, uses_cache: bool) -> Reader {
+        let store = self.store();
         let blobs = Arc::new(Blobs {
+            announced: (!store.is_local()).then(|| Announced::new(store.clone())),
             repository: self.clone(),
             uses_cache,
             frames: Cache::new(FRAME_CACHE_BYTES),
@@ -79,6 +88,16 @@ impl Reader {
         Ok(stored)
     }
 
+    /// Whether the store is so far away that it pays to say early what will be read.
+    pub fn is_far(&self) -> bool {
+        self.blobs.announced.is_some()
+    }
+
+    /// These chunks will be read soon, in this order: the frames that they are in are fetched ahead where that saves waiting.
+    pub fn prefetch_chunks(&self, ids: impl IntoIterator<Item = BlobId>) {
+        self.blobs.announce(ids);
+    }
+
     /// A blob's canonical bytes, whatever its kind, verified.
     pub fn canonical(&self, id: BlobId) -> Result<(BlobKind, Bytes)> {
         let (location, _) = self.blobs.stored_form(id)?;
@@ -105,15 +124,73 @@ impl ReadNode for Reader {
     }
 
     fn prefetch(&self, ids: &[BlobId]) {
+        self.blobs.announce(ids.iter().filter(|id| !self.blobs.nodes.has(id)).copied());
         for id in ids.iter().filter(|id| !self.blobs.nodes.has(id)) {
             if let Err(TrySendError::Full(_)) = self.prefetch.try_send(*id) {
                 return;
             }
         }
     }
+
+    fn peek_node(&self, id: BlobId) -> Option<Arc<Node>> {
+        self.blobs.nodes.peek(&id).map(|node| Arc::clone(&*node))
+    }
 }
 
 impl Blobs {
+    /// Has the frames of these blobs, and of what they are deltas to, fetched from a store that is far away.
+    fn announce(&self, ids: impl IntoIterator<Item = BlobId>) {
+        let Some(announced) = &self.announced else { return };
+        let mut places: Vec<FramePlace> = Vec::new();
+        let index = self.repository.index().read().unwrap_or_else(PoisonError::into_inner);
+        for id in ids {
+            let Some(location) = index.find_anywhere(&id) else { continue };
+            if self.uses_cache && self.repository.has_cached_frame(&location) {
+                continue;
+            }
+            let base = location.frame().base.and_then(|base| index.find_whole(&base));
+            places.extend(base.as_ref().map(place));
+            places.push(place(&location));
+        }
+        drop(index);
+        places.dedup();
+        places.retain(|(pack, range)| !self.frames.has(&(*pack, range.start)));
+        announced.announce(places);
+    }
+
+    /// The bytes of a frame as they are stored.
+    fn sealed(&self, location: &BlobLocation) -> Result<Bytes> {
+        let (pack, range) = place(location);
+        if let Some(announced) = &self.announced {
+            if let Some(bytes) = announced.take(pack, &range) {
+                return Ok(bytes);
+            }
+            if location.blob().kind == BlobKind::Node {
+                announced.announce(self.around(location));
+                if let Some(bytes) = announced.take(pack, &range) {
+                    return Ok(bytes);
+                }
+            }
+        }
+        let path = ObjectPath::pack(pack);
+        self.repository.store().get(&path, Some(range)).map_err(|e| missing_is_damage(e, &path))
+    }
+
+    /// A frame of nodes and those near it: who reads one soon reads others.
+    fn around(&self, location: &BlobLocation) -> Vec<FramePlace> {
+        let (pack, range) = place(location);
+        let (from, to) = match location.pack_size_bytes() <= SMALL_PACK_BYTES {
+            true => (0, u64::MAX),
+            false => (range.start.saturating_sub(AROUND_BYTES), range.end.saturating_add(AROUND_BYTES)),
+        };
+        let frames = location.indexed_pack().directory.frames.iter().map(FrameEntry::range);
+        frames
+            .filter(|near| *near == range || near.start >= from && near.end <= to)
+            .filter(|near| *near == range || !self.frames.has(&(pack, near.start)))
+            .map(|near| (pack, near))
+            .collect()
+    }
+
     fn node(&self, id: BlobId) -> Result<Arc<Node>> {
         let node = self.nodes.get(id, || {
             let (location, stored) = self.stored_form(id)?;
@@ -144,14 +221,9 @@ impl Blobs {
                 (Codec::ZstdDelta, Some(base)) => Some(self.base(location, base)?),
                 _ => None,
             };
-            let path = ObjectPath::pack(location.pack());
-            let range = entry.offset..entry.offset + u64::from(entry.sealed_len);
             let cached = self.uses_cache.then(|| self.repository.cached_frame(location)).flatten();
             let is_cached = cached.is_some();
-            let sealed = match cached {
-                Some(sealed) => sealed,
-                None => self.repository.store().get(&path, Some(range)).map_err(|e| missing_is_damage(e, &path))?,
-            };
+            let sealed = cached.map_or_else(|| self.sealed(location), Ok)?;
             let raw = match format::open_frame(self.repository.keys(), entry, &sealed, base.as_deref()) {
                 Ok(raw) => {
                     if !is_cached {
@@ -196,6 +268,10 @@ impl Blobs {
         }
         Ok(frame.slice(start..end))
     }
+}
+
+fn place(location: &BlobLocation) -> FramePlace {
+    (location.pack(), location.frame().range())
 }
 
 fn prefetch_nodes(blobs: &Blobs, queue: &Mutex<Receiver<BlobId>>) {

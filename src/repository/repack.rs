@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
 use super::Repository;
+use super::announced::Announced;
 use super::packer::Packer;
 use super::random::random;
 use crate::compression::{Compressed, Compressor};
@@ -20,6 +21,8 @@ const FRAME_BYTES: usize = 512 << 10;
 pub struct Repacker {
     repository: Repository,
     packer: Packer,
+    /// Frames on their way here, unless the store is on this machine.
+    announced: Option<Announced>,
     compressor: Compressor,
     /// Stored forms of live blobs whose frames were mostly dead.
     loose: [Loose; 2],
@@ -37,6 +40,7 @@ impl Repository {
     pub fn repacker(&self, class: RetentionClass) -> Repacker {
         Repacker {
             repository: self.clone(),
+            announced: (!self.store().is_local()).then(|| Announced::new(self.store().clone())),
             packer: Packer::new(self.clone(), Arc::new(Mutex::new(HashSet::new())), class),
             compressor: Compressor::new(3),
             loose: [Loose::default(), Loose::default()],
@@ -46,6 +50,18 @@ impl Repository {
 }
 
 impl Repacker {
+    /// What is live of this pack, one flag for each of its blobs, will be copied soon.
+    pub fn announce(&self, pack: &IndexedPack, mut live_flags: &[bool]) {
+        let Some(announced) = &self.announced else { return };
+        let is_live = |frame: &&FrameEntry| {
+            let (flags, rest) = live_flags.split_at(frame.blobs.len().min(live_flags.len()));
+            live_flags = rest;
+            flags.contains(&true)
+        };
+        let frames = pack.directory.frames.iter().filter(is_live);
+        announced.announce(frames.map(|frame| (pack.id, frame.range())));
+    }
+
     /// Copies what is live of a frame, one flag for each of its blobs: the whole frame unopened when at least half of it
     /// is, else blob by blob.
     pub fn copy(&mut self, pack: &IndexedPack, frame: &FrameEntry, live_flags: &[bool]) -> Result<()> {
@@ -56,10 +72,15 @@ impl Repacker {
         let lengths = frame.blobs.iter().map(|blob| u64::from(blob.stored_len));
         let live: u64 = lengths.enumerate().filter(|(i, _)| is_live(*i)).map(|(_, len)| len).sum();
         let path = ObjectPath::pack(pack.id);
+        let announced = self.announced.as_ref().and_then(|announced| announced.take(pack.id, &frame.range()));
         // A bit that is flipped on the way would else take the place of what is whole.
-        let sealed = self.repository.store().get_checked(&path, Some(frame.range()), |sealed| {
-            format::authenticate_frame(self.repository.keys(), frame, sealed).is_ok()
-        })?;
+        let is_whole = |sealed: &[u8]| format::authenticate_frame(self.repository.keys(), frame, sealed).is_ok();
+        let store = self.repository.store();
+        let sealed = match announced {
+            Some(sealed) if is_whole(&sealed) => sealed,
+            Some(_) => store.get_again(&path, Some(frame.range()))?,
+            None => store.get_checked(&path, Some(frame.range()), is_whole)?,
+        };
         let whole = frame.codec == Codec::ZstdDelta || live * 2 >= u64::from(frame.raw_len);
         let kind = frame.kind().ok_or_else(|| Error::new(ErrorKind::Damaged, &path, "a frame without blobs"))?;
         if whole {

@@ -154,7 +154,7 @@ impl Store {
     }
 
     /// Reads what was read before and was damaged, by another way where there is one.
-    pub(super) fn get_again(&self, path: &ObjectPath, range: Option<Range<u64>>) -> Result<Bytes> {
+    pub fn get_again(&self, path: &ObjectPath, range: Option<Range<u64>>) -> Result<Bytes> {
         tracing::warn!(%path, "damaged: reading once more");
         self.backend.doubt(path);
         self.get(path, range)
@@ -187,6 +187,23 @@ impl Store {
     /// Removes uploads that never ended: see [`Backend::clean_uploads`].
     pub fn clean_uploads(&self, older_than: Duration) -> Result<u64> {
         self.runtime.block_on(self.backend.clean_uploads(older_than))
+    }
+
+    /// Starts a [`Backend::get`] and returns at once; `then` is given the answer.
+    pub(super) fn start_get(
+        &self,
+        path: ObjectPath,
+        range: Option<Range<u64>>,
+        then: impl FnOnce(Result<Bytes>) + Send + 'static,
+    ) {
+        let backend = Arc::clone(&self.backend);
+        self.runtime.spawn(async move { then(backend.get(&path, range).await) });
+    }
+
+    /// Starts a [`Backend::get`] of a range and returns at once.
+    pub(super) fn start_read(&self, path: ObjectPath, range: Range<u64>) -> JoinHandle<Result<Bytes>> {
+        let backend = Arc::clone(&self.backend);
+        self.runtime.spawn(async move { backend.get(&path, Some(range)).await })
     }
 
     /// The object, or `None` when it does not exist.

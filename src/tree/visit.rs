@@ -1,5 +1,6 @@
 //! Nodes rather than records: what `prune` marks and `check` audits.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::child::Claim;
@@ -57,6 +58,7 @@ pub fn walk_nodes(
     let nodes = Nodes { source, parameters };
     // The nodes still to visit, last first: at most one node's children for each level.
     let mut pending: Vec<Claim> = root.claim(parameters)?.into_iter().collect();
+    let mut announced = HashSet::new();
     while let Some(claim) = pending.pop() {
         let (level, child) = (claim.level, &claim.child);
         if visit(Visit::Named { level, claim: child })? == Next::Skip {
@@ -77,8 +79,37 @@ pub fn walk_nodes(
         if visit(Visit::Read { id: child.id, node: &node })? == Next::Descend && !children.is_empty() {
             let ids: Vec<_> = children.iter().rev().map(|claim| claim.child.id).collect();
             source.prefetch(&ids);
+            announced.remove(&child.id);
+            look_ahead(nodes, &pending, level, &mut announced);
             pending.extend(children);
         }
     }
     Ok(())
+}
+
+/// What is below so many nodes after the current one is announced as soon as they are at hand, ...
+const NODES_AHEAD: usize = 8;
+/// ... up to so many bytes of rows.
+const ROW_BYTES_AHEAD: u64 = 16 << 20;
+
+/// Announces what is below the inner nodes of this level that come next; `announced` are those of which it was.
+fn look_ahead(nodes: Nodes<'_>, pending: &[Claim], level: u8, announced: &mut HashSet<BlobId>) {
+    let (mut ids, mut row_bytes) = (Vec::new(), 0);
+    for claim in pending.iter().rev().take_while(|claim| claim.level == level).take(NODES_AHEAD) {
+        row_bytes += claim.child.row_bytes;
+        if row_bytes > ROW_BYTES_AHEAD {
+            break;
+        }
+        if announced.contains(&claim.child.id) {
+            continue;
+        }
+        let Some(node) = nodes.source.peek_node(claim.child.id) else { break };
+        announced.insert(claim.child.id);
+        // A node that is not as it should be is found to be so when it is read.
+        let below = (0..node.rows.len()).map_while(|i| nodes.claim(claim.child.id, &node, i).ok());
+        ids.extend(below.map(|claim| claim.child.id));
+    }
+    if !ids.is_empty() {
+        nodes.source.prefetch(&ids);
+    }
 }

@@ -53,7 +53,14 @@ struct Frame {
     id: BlobId,
     node: Arc<Node>,
     children: vec::IntoIter<usize>,
+    /// What is below the children before this one was announced.
+    announced: usize,
 }
+
+/// What is below so many inner nodes after the current one is announced as soon as they are at hand, ...
+const NODES_AHEAD: usize = 8;
+/// ... up to so many bytes of rows: the walk then never waits for one node after another.
+const ROW_BYTES_AHEAD: u64 = 16 << 20;
 
 impl<'a> Walker<'a> {
     /// At the start of `range`; nothing is read before the first leaf is asked for.
@@ -157,7 +164,37 @@ impl<'a> Walker<'a> {
         if !ids.is_empty() {
             self.nodes.source.prefetch(&ids);
         }
-        self.path.push(Frame { id, node, children: children.into_iter() });
+        self.look_ahead()?;
+        self.path.push(Frame { id, node, children: children.into_iter(), announced: 0 });
+        Ok(())
+    }
+
+    /// Announces what is below the nodes that come after the current one.
+    fn look_ahead(&mut self) -> Result<(), Error> {
+        let Some(frame) = self.path.last_mut().filter(|frame| frame.node.level > 1) else { return Ok(()) };
+        let (mut ids, mut row_bytes) = (Vec::new(), 0);
+        for &i in frame.children.as_slice().iter().take(NODES_AHEAD) {
+            let claim = self.nodes.claim(frame.id, &frame.node, i)?;
+            row_bytes += claim.child.row_bytes;
+            if row_bytes > ROW_BYTES_AHEAD {
+                break;
+            }
+            if i < frame.announced {
+                continue;
+            }
+            let Some(node) = self.nodes.source.peek_node(claim.child.id) else { break };
+            frame.announced = i + 1;
+            for row in 0..node.rows.len() {
+                // A node that is not as it should be is found to be so when it is read.
+                let Ok(below) = self.nodes.claim(claim.child.id, &node, row) else { break };
+                if self.wanted.as_mut().is_none_or(|wanted| wanted(&below.child.summary)) {
+                    ids.push(below.child.id);
+                }
+            }
+        }
+        if !ids.is_empty() {
+            self.nodes.source.prefetch(&ids);
+        }
         Ok(())
     }
 

@@ -14,6 +14,7 @@ mod file_model;
 mod files;
 mod fixtures;
 mod forget;
+mod latency;
 mod look;
 mod mirror;
 mod panics;

@@ -1,16 +1,20 @@
 //! Packs: their place, length and directory always, their whole content where asked for.
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+
+use bytes::Bytes;
 
 use super::{Check, ReadData, is_about_data, sample};
 use crate::error::{ErrorKind, Result};
-use crate::format::{self, IndexedPack, ObjectPath};
+use crate::format::{self, IndexedPack, ObjectPath, PackDirectory};
 use crate::id::{BlobId, PackId};
 use crate::ops::pack_content::{self, BadFrame};
 use crate::progress::Event;
+use crate::repository::Wanted;
 
 /// How many blobs a finding names.
 const NAMED_BLOBS: usize = 8;
@@ -24,6 +28,17 @@ struct Verdict {
     bytes_read: u64,
     /// It cannot be read before it has been thawed.
     is_cold: bool,
+}
+
+/// How a pack is looked at.
+struct Planned {
+    pack: Arc<IndexedPack>,
+    /// Whether all of it is read.
+    whole: bool,
+    /// Where its directory is expected.
+    tail: Range<u64>,
+    /// What is wrong without reading anything.
+    problem: Option<String>,
 }
 
 impl Check<'_> {
@@ -46,15 +61,20 @@ impl Check<'_> {
 
     /// Looks at packs, several at a time, each in memory at most once.
     fn inspect_all(&self, packs: &[PackId], chosen: &HashSet<PackId>) -> Result<Vec<Verdict>> {
-        let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let plans = packs.iter().map(|id| self.plan(*id, chosen.contains(id)));
+        let ahead = self.repository().store().read_ahead(plans);
+        let done = AtomicUsize::new(0);
         let results: Mutex<Result<Vec<Verdict>>> = Mutex::new(Ok(Vec::new()));
         let failed = || results.lock().unwrap_or_else(PoisonError::into_inner).is_err();
         let work = || {
-            while let Some(&id) = packs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            while let Some((planned, mut answers)) = ahead.take() {
                 if failed() {
                     return;
                 }
-                let verdict = self.inspect(id, chosen.contains(&id));
+                let verdict = planned.and_then(|planned| match planned {
+                    Some(planned) => self.inspect(planned, answers.pop()),
+                    None => Ok(None),
+                });
                 self.observer.event(Event::Progress { done: 1 + done.fetch_add(1, Ordering::Relaxed) as u64 });
                 let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
                 match (verdict, &mut *results) {
@@ -75,25 +95,63 @@ impl Check<'_> {
         Ok(verdicts)
     }
 
+    /// What is to be read of a pack: nothing when a pruner has condemned it meanwhile, or when what is known already says
+    /// that it is not what it should be.
+    fn plan(&self, id: PackId, whole: bool) -> (Result<Option<Planned>>, Vec<Wanted>) {
+        let pack = self.repository().index().read().unwrap_or_else(PoisonError::into_inner).pack(&id);
+        let pack = match pack {
+            Ok(Some(pack)) => pack,
+            Ok(None) => return (Ok(None), Vec::new()),
+            Err(error) => return (Err(error), Vec::new()),
+        };
+        let (size_bytes, problem) = match self.stored.get(&id) {
+            None => (0, Some("missing in the listing of packs".to_owned())),
+            Some(size) if *size != pack.size_bytes => {
+                (0, Some(format!("has {size} bytes, the index says {}", pack.size_bytes)))
+            }
+            Some(size) => (*size, None),
+        };
+        let frames_end = pack.directory.frames.last().map_or(0, |frame| frame.range().end);
+        let tail = pack_content::tail(size_bytes, size_bytes.saturating_sub(frames_end));
+        let range = if whole { 0..size_bytes } else { tail.clone() };
+        let wanted = if problem.is_none() { vec![Wanted { path: ObjectPath::pack(id), range }] } else { Vec::new() };
+        (Ok(Some(Planned { pack, whole, tail, problem })), wanted)
+    }
+
     /// None when a pruner has condemned the pack meanwhile.
-    fn inspect(&self, id: PackId, read: bool) -> Result<Option<Verdict>> {
-        let repository = self.repository();
-        let index = repository.index().read().unwrap_or_else(PoisonError::into_inner);
-        let Some(pack) = index.pack(&id)? else { return Ok(None) };
-        drop(index);
-        let problem = match self.structure(&pack) {
+    fn inspect(&self, planned: Planned, read: Option<Result<Bytes>>) -> Result<Option<Verdict>> {
+        let Planned { pack, whole, tail, problem } = planned;
+        let (repository, id) = (self.repository(), pack.id);
+        let problem = match (problem, &read) {
+            (Some(problem), _) => Some(problem),
+            (None, Some(Ok(bytes))) => {
+                let tail_len = usize::try_from(tail.end - tail.start).map_or(bytes.len(), |len| len.min(bytes.len()));
+                self.structure(&pack, &bytes.slice(bytes.len() - tail_len..))?
+            }
             // What the index says of it is all that can be known for now; its place and length are right.
-            Err(error) if error.kind() == ErrorKind::Cold => {
+            (None, Some(Err(error))) if error.kind() == ErrorKind::Cold => {
                 return Ok(Some(Verdict { id, problem: None, frames: Vec::new(), bytes_read: 0, is_cold: true }));
             }
-            problem => problem?,
+            (None, Some(Err(error))) if is_about_data(error) => Some(format!("its directory: {}", error.message())),
+            (None, _) => None,
         };
-        if !read && problem.is_none() {
-            return Ok(Some(Verdict { id, problem, frames: Vec::new(), bytes_read: 0, is_cold: false }));
+        if !whole && problem.is_none() {
+            return match read {
+                Some(Err(error)) => Err(error),
+                _ => Ok(Some(Verdict { id, problem, frames: Vec::new(), bytes_read: 0, is_cold: false })),
+            };
         }
+        let read = read.filter(|read| whole && !matches!(read, Err(error) if error.kind() == ErrorKind::Damaged));
         // What is wrong with a pack harms those blobs that it does not give any more: all of it is read to know which.
         let is_whole = |bytes: &[u8]| format::verify_pack(repository.keys(), id, bytes).is_ok();
-        let verdict = match repository.store().get_checked(&ObjectPath::pack(id), None, is_whole) {
+        let (store, path) = (repository.store(), ObjectPath::pack(id));
+        let read = match read {
+            Some(Ok(bytes)) if store.is_local() || is_whole(&bytes) => Ok(bytes),
+            Some(Ok(_)) => store.get_again(&path, None),
+            Some(Err(error)) => Err(error),
+            None => store.get_checked(&path, None, is_whole),
+        };
+        let verdict = match read {
             Ok(bytes) => {
                 let whole = format::verify_pack(repository.keys(), id, &bytes).err();
                 let frames = pack_content::bad_frames(&self.reader, &pack, &bytes)?;
@@ -117,22 +175,21 @@ impl Check<'_> {
         Ok(Some(verdict))
     }
 
-    /// Compares a pack's length and its own directory with the index.
-    fn structure(&self, pack: &IndexedPack) -> Result<Option<String>> {
-        let size_bytes = match self.stored.get(&pack.id) {
-            Some(size_bytes) => *size_bytes,
-            None => return Ok(Some("missing in the listing of packs".to_owned())),
-        };
-        if size_bytes != pack.size_bytes {
-            return Ok(Some(format!("has {size_bytes} bytes, the index says {}", pack.size_bytes)));
-        }
-        let frames_end = pack.directory.frames.last().map_or(0, |frame| frame.range().end);
-        let tail_bytes = size_bytes.saturating_sub(frames_end);
-        match pack_content::read_directory(self.repository(), pack.id, size_bytes, tail_bytes) {
+    /// Compares a pack's own directory with the index.
+    fn structure(&self, pack: &IndexedPack, tail: &Bytes) -> Result<Option<String>> {
+        let (repository, tail_bytes) = (self.repository(), tail.len() as u64);
+        let problem = |directory: Result<PackDirectory>| match directory {
             Ok(directory) if directory == pack.directory => Ok(None),
             Ok(_) => Ok(Some("its directory is not what the index says".to_owned())),
             Err(error) if is_about_data(&error) => Ok(Some(format!("its directory: {}", error.message()))),
             Err(error) => Err(error),
+        };
+        match problem(pack_content::directory_in(repository, pack.id, pack.size_bytes, tail))? {
+            // It may have been spoilt on the way.
+            Some(_) if !repository.store().is_local() => {
+                problem(pack_content::read_directory(repository, pack.id, pack.size_bytes, tail_bytes))
+            }
+            found => Ok(found),
         }
     }
 

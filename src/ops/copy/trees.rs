@@ -1,6 +1,7 @@
 //! One tree of a snapshot: what differs from the tree that was copied before, applied to the copy of that.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::time::Instant;
 
 use super::CopyOptions;
@@ -14,7 +15,7 @@ use crate::ops::streamed::{Sink, streamed};
 use crate::ops::{FileTree, mark};
 use crate::progress::{Event, Observer};
 use crate::record::entry::{self, Body, Content, Entry};
-use crate::record::{self, RecordKind};
+use crate::record::{self, RecordKind, Reference};
 use crate::repository::{Reader, Writer};
 use crate::sorter::SorterOptions;
 use crate::tree::{self, Change, DiffItem, Node, Root, TreeParameters, WriteNode};
@@ -267,9 +268,31 @@ fn differences(
         };
         match done_until {
             Some(done) if key <= done => Ok(()),
-            _ => sink((key.to_vec(), change)),
+            _ => {
+                announce(source, parameters.kind(), key, &change);
+                sink((key.to_vec(), change))
+            }
         }
     })
+}
+
+/// Tells the reader of the chunks that only the record as it is now refers to.
+fn announce(source: &Reader, kind: &dyn RecordKind, key: &[u8], change: &FoundChange) {
+    let FoundChange::Put { before, after } = change else { return };
+    if !source.is_far() {
+        return;
+    }
+    let chunks = |value: &[u8]| {
+        let mut references = Vec::new();
+        // What cannot be understood is told when it is copied.
+        let _ = kind.references(key, value, &mut references);
+        references.into_iter().filter_map(|reference| match reference {
+            Reference::Chunk(id) | Reference::List(id) => Some(id),
+            Reference::Tree(_) => None,
+        })
+    };
+    let known: HashSet<BlobId> = before.iter().flat_map(|before| chunks(before)).collect();
+    source.prefetch_chunks(chunks(after).filter(|id| !known.contains(id)));
 }
 
 fn decode(key: &[u8], value: &[u8]) -> Result<Entry> {

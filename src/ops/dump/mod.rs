@@ -129,7 +129,7 @@ struct Tree<'a> {
 impl Tree<'_> {
     fn write(&self, stream: &mut dyn Stream, summary: &mut DumpSummary) -> Result<()> {
         let mut links = Links::default();
-        for found in self.tree.walk(&self.top)? {
+        for found in self.tree.walk_with_content(&self.top)? {
             let (key, entry) = found?;
             let name = name(&key, &self.below);
             let same_as = entry.link.and_then(|link| links.first(link, entry.inode, &name));

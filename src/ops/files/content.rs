@@ -1,5 +1,6 @@
 //! The bytes of a file.
 
+use std::collections::VecDeque;
 use std::io::{self, Read};
 
 use bytes::Bytes;
@@ -8,6 +9,9 @@ use super::{FileExtents, FileTree};
 use crate::error::{DecodeError, Error, ErrorKind, Result};
 use crate::record::Extent;
 use crate::record::entry::{Body, Content, Entry};
+
+/// Extents that a reader is told of before they are read.
+const EXTENTS_AHEAD: usize = 16;
 
 /// A stretch of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +29,8 @@ pub struct FileContent<'a> {
     size: u64,
     position: u64,
     extents: Option<FileExtents<'a>>,
+    /// Extents after it that were announced to the reader.
+    ahead: VecDeque<Extent>,
     /// The extent at the position or the next after it, if it was looked for.
     extent: Option<Extent>,
     /// The chunk of that extent, if it was read.
@@ -42,7 +48,16 @@ impl<'a> FileContent<'a> {
             return Err(damaged("size of a file"));
         }
         let content = content.clone();
-        Ok(Self { tree, content, size: *size, position: 0, extents: None, extent: None, chunk: None })
+        Ok(Self {
+            tree,
+            content,
+            size: *size,
+            position: 0,
+            extents: None,
+            ahead: VecDeque::new(),
+            extent: None,
+            chunk: None,
+        })
     }
 
     /// Length of the file.
@@ -55,6 +70,7 @@ impl<'a> FileContent<'a> {
         let kept = self.extent.is_some_and(|extent| (extent.offset..extent.end()).contains(&offset));
         if !kept && offset != self.position {
             (self.extents, self.extent, self.chunk) = (None, None, None);
+            self.ahead.clear();
         }
         self.position = offset;
         Ok(())
@@ -72,7 +88,7 @@ impl<'a> FileContent<'a> {
             self.position += len as u64;
             return Ok(Some(Piece::Data(Bytes::copy_from_slice(&bytes[from..from + len]))));
         }
-        let Some(extent) = self.extent()? else {
+        let Some(extent) = self.extent(left)? else {
             self.position += left;
             return Ok(Some(Piece::Hole(left)));
         };
@@ -105,15 +121,27 @@ impl<'a> FileContent<'a> {
         })
     }
 
-    /// The extent at the position or the next after it.
-    fn extent(&mut self) -> Result<Option<Extent>> {
+    /// The extent at the position or the next after it, where so many bytes are wanted from there on.
+    fn extent(&mut self, wanted: u64) -> Result<Option<Extent>> {
         while self.extent.is_none_or(|extent| extent.end() <= self.position) {
             let extents = match &mut self.extents {
                 Some(extents) => extents,
                 None => self.extents.insert(self.tree.extents(&self.content, self.position)?),
             };
             self.chunk = None;
-            self.extent = extents.next().transpose()?;
+            self.extent = match self.ahead.pop_front() {
+                Some(extent) => Some(extent),
+                None => extents.next().transpose()?,
+            };
+            if self.tree.reader.is_far() && self.ahead.len() < EXTENTS_AHEAD / 2 {
+                let end = self.position.saturating_add(wanted);
+                while self.ahead.len() < EXTENTS_AHEAD && self.ahead.back().is_none_or(|last| last.end() < end) {
+                    let Some(next) = extents.next().transpose()? else { break };
+                    self.ahead.push_back(next);
+                }
+                let coming = self.extent.iter().chain(&self.ahead).filter(|extent| extent.offset < end);
+                self.tree.reader.prefetch_chunks(coming.map(|extent| extent.id));
+            }
             match self.extent {
                 None => return Ok(None),
                 Some(extent) if extent.end() > self.size => return Err(damaged("extent past the end of a file")),

@@ -123,6 +123,11 @@ impl FileTree {
         Entries::new(self, entry::subtree(key))
     }
 
+    /// The same for who reads the content of every file as it comes.
+    pub fn walk_with_content(&self, key: &[u8]) -> Result<impl Iterator<Item = Result<(Vec<u8>, Entry)>> + '_> {
+        Ok(walk::Announcing::new(&self.reader, self.walk(key)?))
+    }
+
     /// Rows as they are, in a range of keys.
     pub fn rows(&self, range: &KeyRange) -> Result<Walker<'_>> {
         Walker::new(&self.reader, &self.entries, &self.root, range.clone())

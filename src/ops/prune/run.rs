@@ -17,6 +17,8 @@ use crate::repository::{Repacker, Repository, machine, random};
 const ATTEMPTS: usize = 5;
 /// No upload of a pack takes as long.
 const UPLOADS_ABANDONED: Duration = Duration::from_secs(24 * 3600);
+/// Packs whose live frames are announced before they are copied.
+const PACKS_AHEAD: usize = 3;
 
 pub(super) fn run(repository: &Repository, options: &PruneOptions, observer: &dyn Observer) -> Result<PruneReport> {
     if options.dry_run || repository.can_fence() {
@@ -79,10 +81,16 @@ fn attempt(repository: &Repository, options: &PruneOptions, observer: &dyn Obser
         observer.event(Event::Stage { name: "repacking", total: Some(repack.len() as u64) });
         let mut repackers: HashMap<u8, Repacker> = HashMap::new();
         let mut moved = Vec::new();
-        for (done, (pack, live)) in repack.iter().zip(&live).enumerate() {
+        for (done, (pack, flags)) in repack.iter().zip(&live).enumerate() {
             let class = pack.directory.class;
             let repacker = repackers.entry(class_number(class)).or_insert_with(|| repository.repacker(class));
-            match copy(repacker, pack, live) {
+            // This one, and the next ones while this one is copied.
+            for (coming, flags) in repack.iter().zip(&live).skip(done).take(PACKS_AHEAD) {
+                if coming.directory.class == class {
+                    repacker.announce(coming, flags);
+                }
+            }
+            match copy(repacker, pack, flags) {
                 Ok(()) => moved.push(pack.id),
                 // It stays until nothing of it is needed.
                 Err(error) if error.kind() == ErrorKind::Cold => {

@@ -8,7 +8,7 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -21,6 +21,7 @@ use crate::format::{BlobEntry, BlobKind, FrameEntry, IndexedPack, ObjectPath};
 use crate::id::{BlobId, PackId};
 use crate::index::BlobLocation;
 use crate::record::Extent;
+use crate::repository::Wanted;
 use crate::target::files::{Directory, Node};
 
 /// Bytes that are read of a pack in one request, unless a single frame has more.
@@ -109,6 +110,21 @@ struct Work<'a, 'r> {
     reloaded: Mutex<HashSet<PackId>>,
 }
 
+/// Pieces of neighbouring frames, and the stretches of packs that are read for them.
+struct Planned<'p> {
+    pieces: &'p [Piece],
+    stretches: Vec<Stretch>,
+    /// Why some frames cannot even be asked for.
+    refused: SealedFrames,
+}
+
+/// A range of a pack and the frames in it.
+struct Stretch {
+    pack: Arc<IndexedPack>,
+    range: Range<u64>,
+    frames: Vec<FrameNumber>,
+}
+
 /// Frames as they are stored, or why they cannot be read.
 type SealedFrames = HashMap<FrameNumber, Result<(Arc<IndexedPack>, Bytes)>>;
 
@@ -120,13 +136,14 @@ impl Run<'_> {
         pieces.sort_unstable_by_key(|piece| (piece.frame, piece.item, piece.offset));
         let work = Work { run: self, batch, packs, open: Mutex::default(), reloaded: Mutex::default() };
         let runs = work.runs(&pieces)?;
-        let next = AtomicUsize::new(0);
+        let plans = runs.into_iter().map(|run| work.plan(&pieces[run]));
+        let ahead = self.reader.repository().store().read_ahead(plans);
         self.in_parallel(|| {
-            while let Some(range) = runs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            while let Some((planned, answers)) = ahead.take() {
                 if self.report.is_stopped() {
                     break;
                 }
-                work.pieces(&pieces[range.clone()]);
+                work.pieces(planned, answers);
             }
         });
         self.report.go_on()
@@ -172,10 +189,31 @@ impl Work<'_, '_> {
         Ok(runs)
     }
 
+    /// What must be read for pieces of neighbouring frames: neighbours in one request.
+    fn plan<'p>(&self, pieces: &'p [Piece]) -> (Planned<'p>, Vec<Wanted>) {
+        let mut wanted: Vec<_> = pieces.iter().flat_map(|piece| [piece.frame, piece.delta]).flatten().collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let mut planned = Planned { pieces, stretches: Vec::new(), refused: SealedFrames::default() };
+        for wanted in wanted.chunk_by(|a, b| a.0 == b.0) {
+            match self.directory(wanted[0].0) {
+                Ok(pack) => planned.add(&pack, wanted),
+                Err(error) => planned.refused.extend(wanted.iter().map(|number| (*number, Err(same(&error))))),
+            }
+        }
+        let wanted =
+            |stretch: &Stretch| Wanted { path: ObjectPath::pack(stretch.pack.id), range: stretch.range.clone() };
+        let wanted = planned.stretches.iter().map(wanted).collect();
+        (planned, wanted)
+    }
+
     /// Writes the pieces of neighbouring frames.
-    fn pieces(&self, pieces: &[Piece]) {
-        let wanted = pieces.iter().flat_map(|piece| [piece.frame, piece.delta]).flatten().collect();
-        let sealed = self.read(wanted);
+    fn pieces(&self, planned: Planned<'_>, answers: Vec<Result<Bytes>>) {
+        let Planned { pieces, stretches, refused: mut sealed } = planned;
+        for (stretch, answer) in stretches.iter().zip(&answers) {
+            sealed.extend(stretch.frames.iter().map(|number| (*number, stretch.frame(*number, answer))));
+        }
+        drop(answers);
         let mut last: Option<(u32, Directory)> = None;
         for group in pieces.chunk_by(|a, b| a.frame == b.frame) {
             let mut frame = Frame::open(self, group[0].frame, &sealed);
@@ -309,63 +347,52 @@ impl Work<'_, '_> {
         Ok(file)
     }
 
-    /// Reads frames, neighbours in one request.
-    fn read(&self, mut wanted: Vec<FrameNumber>) -> SealedFrames {
-        wanted.sort_unstable();
-        wanted.dedup();
-        let mut sealed = SealedFrames::with_capacity(wanted.len());
-        for wanted in wanted.chunk_by(|a, b| a.0 == b.0) {
-            match self.directory(wanted[0].0) {
-                Ok(pack) => self.read_of(&pack, wanted, &mut sealed),
-                Err(error) => sealed.extend(wanted.iter().map(|number| (*number, Err(same(&error))))),
-            }
-        }
-        sealed
-    }
-
-    fn read_of(&self, pack: &Arc<IndexedPack>, wanted: &[FrameNumber], sealed: &mut SealedFrames) {
-        let range = |number: &FrameNumber| pack.directory.frames.get(number.1 as usize).map(FrameEntry::range);
-        let path = ObjectPath::pack(pack.id);
-        let mut rest = wanted;
-        while let Some(first) = rest.first() {
-            let Some(whole) = range(first) else {
-                sealed.insert(*first, Err(Error::damaged(&path, DecodeError::Invalid("frame number"))));
-                rest = &rest[1..];
-                continue;
-            };
-            let mut read = whole;
-            let mut count = 1;
-            for next in rest[1..].iter().map_while(range) {
-                let near = next.start >= read.end && next.start - read.end <= GAP_BYTES;
-                if !near || next.end - read.start > READ_BYTES {
-                    break;
-                }
-                read.end = next.end;
-                count += 1;
-            }
-            let repository = self.run.reader.repository();
-            let bytes = repository.store().get(&path, Some(read.clone()));
-            for number in &rest[..count] {
-                let frame = match (&bytes, range(number)) {
-                    (Ok(bytes), Some(frame)) => {
-                        let (from, to) = (frame.start - read.start, frame.end - read.start);
-                        Ok((Arc::clone(pack), bytes.slice(from as usize..to as usize)))
-                    }
-                    (Err(error), _) => Err(same(error)),
-                    (Ok(_), None) => Err(Error::damaged(&path, DecodeError::Invalid("frame number"))),
-                };
-                sealed.insert(*number, frame);
-            }
-            rest = &rest[count..];
-        }
-    }
-
     fn directory(&self, number: u32) -> Result<Arc<IndexedPack>> {
         let id = &self.packs[number as usize];
         let index = self.run.reader.repository().index().read().unwrap_or_else(PoisonError::into_inner);
         index
             .pack(id)?
             .ok_or_else(|| Error::new(ErrorKind::NotFound, ObjectPath::pack(*id), "not in the index any more"))
+    }
+}
+
+impl Planned<'_> {
+    /// Plans to read these frames of a pack.
+    fn add(&mut self, pack: &Arc<IndexedPack>, wanted: &[FrameNumber]) {
+        let first = self.stretches.len();
+        for number in wanted {
+            let Some(range) = pack.directory.frames.get(number.1 as usize).map(FrameEntry::range) else {
+                let why = DecodeError::Invalid("frame number");
+                self.refused.insert(*number, Err(Error::damaged(ObjectPath::pack(pack.id), why)));
+                continue;
+            };
+            match self.stretches[first..].last_mut().filter(|last| last.is_near(&range)) {
+                Some(last) => {
+                    last.range.end = range.end;
+                    last.frames.push(*number);
+                }
+                None => self.stretches.push(Stretch { pack: Arc::clone(pack), range, frames: vec![*number] }),
+            }
+        }
+    }
+}
+
+impl Stretch {
+    fn is_near(&self, next: &Range<u64>) -> bool {
+        let Range { start, end } = self.range;
+        next.start >= end && next.start - end <= GAP_BYTES && next.end - start <= READ_BYTES
+    }
+
+    /// One of its frames, from what was read.
+    fn frame(&self, number: FrameNumber, answer: &Result<Bytes>) -> Result<(Arc<IndexedPack>, Bytes)> {
+        let bytes = answer.as_ref().map_err(same)?;
+        let range = self.pack.directory.frames.get(number.1 as usize).map(FrameEntry::range);
+        let at = |offset: u64| usize::try_from(offset.checked_sub(self.range.start)?).ok();
+        let part = range.and_then(|range| Some(at(range.start)?..at(range.end)?));
+        match part.filter(|part| part.start <= part.end && part.end <= bytes.len()) {
+            Some(part) => Ok((Arc::clone(&self.pack), bytes.slice(part))),
+            None => Err(Error::damaged(ObjectPath::pack(self.pack.id), DecodeError::Truncated)),
+        }
     }
 }
 
