@@ -345,15 +345,16 @@ class OwnServer:
         self.services("stop", "s3")
 
 
-def until_done(program, endpoint, *command, **options):
-    """How often a command had to be run again after a clean end."""
-    for attempt in range(6):
+def until_done(program, endpoint, *command, before_again=lambda: None, **options):
+    """How often a command had to be run again after a clean end, and the run that ended well."""
+    for attempt in range(3):
         ran = program.run(endpoint, *command, **options)
         if ran.code == 0:
             return attempt, ran
         if not ran.is_clean():
             raise Broken(f"no clean end: {ran}")
-        print(f"  ended cleanly: exit {ran.code}: {next(ran.messages(ran.err, 'exit_error'))['message'][:160]}")
+        print(f"  ended cleanly: exit {ran.code}: {next(ran.messages(ran.err, 'exit_error'))['message'][:160]}", flush=True)
+        before_again()
     raise Broken(f"does not go on when run again: {ran}")
 
 
@@ -368,7 +369,7 @@ def killed(args):
             source = here / "source"
             source.mkdir(parents=True)
             write_tree(source, rng, large=True)
-            (source / "second").write_bytes(rng.randbytes(36 * MIB))
+            (source / "second").write_bytes(rng.randbytes(20 * MIB))
             program = Program(args, server, f"killed-{number}", here)
             if program.run(server.endpoint, "init").code:
                 raise Broken("init")
@@ -387,7 +388,8 @@ def killed(args):
             killer.start()
             # Slow enough that the server is gone in the middle. Odd rounds give up before it is back.
             patience = dict(wait="500ms", retries=8) if number % 2 == 0 else dict(wait="50ms", retries=2)
-            again, ran = until_done(program, server.endpoint, "--limit-upload", "20MiB", "backup", source, **patience)
+            command = ["--limit-upload", "20MiB", "backup", source]
+            again, ran = until_done(program, server.endpoint, *command, before_again=killer.join, **patience)
             killer.join()
             shutil.rmtree(here / "cache", ignore_errors=True)
             check = program.run(server.endpoint, "check", "--read-data")

@@ -150,7 +150,9 @@ impl<B: Backend> Backend for Retrying<B> {
 
     fn put<'a>(&'a self, path: &'a ObjectPath, body: Sealed) -> Answer<'a, ()> {
         let patience = self.patience(body.len() as u64);
-        Box::pin(async move { Ok(self.attempt(path, patience, || self.inner.put(path, body.clone())).await?.value) })
+        Box::pin(async move {
+            self.attempt(path, patience, || self.inner.put(path, body.clone())).await.map(|outcome| outcome.value)
+        })
     }
 
     /// A repetition may find what an attempt before it has written although its answer was lost: then the object there is
@@ -170,27 +172,35 @@ impl<B: Backend> Backend for Retrying<B> {
 
     fn replace<'a>(&'a self, path: &'a ObjectPath, body: Sealed) -> Answer<'a, ()> {
         let patience = self.patience(body.len() as u64);
-        Box::pin(
-            async move { Ok(self.attempt(path, patience, || self.inner.replace(path, body.clone())).await?.value) },
-        )
+        Box::pin(async move {
+            self.attempt(path, patience, || self.inner.replace(path, body.clone())).await.map(|outcome| outcome.value)
+        })
     }
 
     fn get<'a>(&'a self, path: &'a ObjectPath, range: Option<Range<u64>>) -> Answer<'a, Bytes> {
         let len = range.as_ref().map_or(LARGEST, |range| range.end.saturating_sub(range.start));
         let patience = self.patience(len);
-        Box::pin(async move { Ok(self.attempt(path, patience, || self.inner.get(path, range.clone())).await?.value) })
+        Box::pin(async move {
+            self.attempt(path, patience, || self.inner.get(path, range.clone())).await.map(|outcome| outcome.value)
+        })
     }
 
     fn list<'a>(&'a self, prefix: &'a str) -> Answer<'a, Vec<(ObjectPath, ObjectStat)>> {
-        Box::pin(async move { Ok(self.attempt(&prefix, None, || self.inner.list(prefix)).await?.value) })
+        Box::pin(
+            async move { self.attempt(&prefix, None, || self.inner.list(prefix)).await.map(|outcome| outcome.value) },
+        )
     }
 
     fn stat<'a>(&'a self, path: &'a ObjectPath) -> Answer<'a, Option<ObjectStat>> {
-        Box::pin(async move { Ok(self.attempt(path, self.patience(0), || self.inner.stat(path)).await?.value) })
+        Box::pin(async move {
+            self.attempt(path, self.patience(0), || self.inner.stat(path)).await.map(|outcome| outcome.value)
+        })
     }
 
     fn delete<'a>(&'a self, path: &'a ObjectPath) -> Answer<'a, ()> {
-        Box::pin(async move { Ok(self.attempt(path, self.patience(0), || self.inner.delete(path)).await?.value) })
+        Box::pin(async move {
+            self.attempt(path, self.patience(0), || self.inner.delete(path)).await.map(|outcome| outcome.value)
+        })
     }
 
     fn thaw<'a>(&'a self, path: &'a ObjectPath, order: Option<&'a ThawOrder>) -> Answer<'a, Thaw> {
@@ -208,12 +218,14 @@ impl<B: Backend> Backend for Retrying<B> {
     }
 
     fn clean_uploads(&self, older_than: Duration) -> Answer<'_, u64> {
-        Box::pin(
-            async move { Ok(self.attempt(&"uploads", None, || self.inner.clean_uploads(older_than)).await?.value) },
-        )
+        Box::pin(async move {
+            self.attempt(&"uploads", None, || self.inner.clean_uploads(older_than)).await.map(|outcome| outcome.value)
+        })
     }
 
     fn list_unknown(&self) -> Answer<'_, Vec<String>> {
-        Box::pin(async move { Ok(self.attempt(&"", None, || self.inner.list_unknown()).await?.value) })
+        Box::pin(
+            async move { self.attempt(&"", None, || self.inner.list_unknown()).await.map(|outcome| outcome.value) },
+        )
     }
 }
