@@ -70,7 +70,7 @@ pub(super) enum Ahead {
     #[default]
     Nothing,
     OnItsWay(JoinHandle<Look>),
-    Found(Look),
+    Found(Box<Look>),
 }
 
 /// A session that nobody has asked for yet. It ends when nobody ever does.
@@ -94,7 +94,7 @@ impl Repository {
         let last = self.last_look();
         let looking = Looking::start(self.store(), Wanted::Everything, last.gc.is_some());
         let look = self.store().block_on(looking.finish(self.store().clone(), last));
-        *lock(&self.0.around.ahead) = Ahead::Found(look);
+        *lock(&self.0.around.ahead) = Ahead::Found(Box::new(look));
     }
 
     /// Goes on with a look that was begun while the repository was opened.
@@ -116,7 +116,7 @@ impl Repository {
         let mut ahead = lock(&self.0.around.ahead);
         if let Ahead::OnItsWay(look) = &mut *ahead {
             // One that was cancelled has found nothing.
-            *ahead = self.store().block_on(look).map_or(Ahead::Nothing, Ahead::Found);
+            *ahead = self.store().block_on(look).map_or(Ahead::Nothing, |look| Ahead::Found(Box::new(look)));
         }
         match &mut *ahead {
             Ahead::Found(look) => part(look),

@@ -244,7 +244,8 @@ impl Store {
                 self.runtime.spawn(async move { backend.delete(&path).await })
             })
             .collect();
-        requests.into_iter().map(|request| self.wait(request)).fold(Ok(()), |all, one| all.and(one))
+        let answers: Vec<Result<()>> = requests.into_iter().map(|request| self.wait(request)).collect();
+        answers.into_iter().collect()
     }
 
     /// Starts a [`Backend::list`] and returns at once.
