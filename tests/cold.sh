@@ -11,8 +11,16 @@ work=$(mktemp -d)
 pid=$!
 export AWS_ACCESS_KEY_ID=$SVC_S3_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY=$SVC_S3_SECRET_ACCESS_KEY AWS_REGION=$SVC_S3_REGION
 export AWS_ENDPOINT_URL=http://127.0.0.1:$port PACKSTONE_PASSWORD=x
-repo=s3://$SVC_S3_BUCKET/cold-$$-$RANDOM
-trap 'kill $pid; rm -rf "$work"' EXIT
+prefix=cold-$$-$RANDOM
+repo=s3://$SVC_S3_BUCKET/$prefix
+s3() { curl -s --aws-sigv4 "aws:amz:$SVC_S3_REGION:s3" --user "$SVC_S3_ACCESS_KEY_ID:$SVC_S3_SECRET_ACCESS_KEY" "$@"; }
+clean() {
+  kill $pid
+  s3 "$SVC_S3_ENDPOINT/$SVC_S3_BUCKET?list-type=2&prefix=$prefix" | grep -o '<Key>[^<]*' | cut -c6- |
+    while read -r key; do s3 -X DELETE "$SVC_S3_ENDPOINT/$SVC_S3_BUCKET/$key"; done
+  rm -rf "$work"
+}
+trap clean EXIT
 for _ in $(seq 50); do curl -sf "http://127.0.0.1:$((port + 1))/stats" >/dev/null && break; sleep 0.1; done
 control() { curl -sf "http://127.0.0.1:$((port + 1))/$1"; }
 count() { control stats | sed -n "s/.*\"$1\": \([0-9]*\).*/\1/p" | grep . || echo 0; }
