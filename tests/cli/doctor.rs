@@ -20,6 +20,9 @@ fn the_doctor_finds_a_folder_sound_and_tidies_it() {
     assert!(repository.join("tmp/reserve").exists());
     assert_eq!(world.files("repo/probe"), 0, "the probe leaves nothing");
     let said = world.ok(&["doctor", "--rounds", "2"]);
-    assert!(said.contains("one of 8 racing creates") && said.contains("keeps what this repository counts on"), "{said}");
+    assert!(
+        said.contains("one of 8 racing creates") && said.contains("keeps what this repository counts on"),
+        "{said}"
+    );
     world.ok(&["check"]);
 }

@@ -48,7 +48,8 @@ impl CloudBackend {
     async fn write(&self, path: &ObjectPath, body: Sealed, if_not_exists: bool) -> opendal::Result<()> {
         let options = WriteOptions { if_not_exists, ..WriteOptions::default() };
         let bytes = body.bytes().clone();
-        if bytes.len() <= PART_BYTES || if_not_exists {
+        let in_parts = self.operator.info().capability().write_can_multi;
+        if bytes.len() <= PART_BYTES || if_not_exists || !in_parts {
             return self.operator.write_options(path.as_str(), Buffer::from(bytes), options).await.map(drop);
         }
         let options = WriteOptions { chunk: Some(PART_BYTES), concurrent: 2, ..options };
@@ -62,6 +63,20 @@ impl CloudBackend {
             let _ = writer.abort().await;
         }
         written
+    }
+}
+
+impl CloudBackend {
+    /// Services and OpenDAL put it in many words, some like those for a broken connection, that an object is shorter than
+    /// what was asked for: its length tells.
+    async fn past_the_end(&self, path: &ObjectPath, end: Option<u64>, failed: Error) -> Error {
+        match (end, self.stat(path).await) {
+            (Some(end), Ok(Some(stat))) if stat.size_bytes < end => {
+                let message = format!("{} bytes long, but bytes up to {end} were expected", stat.size_bytes);
+                Error::damaged(path, message).because(failed)
+            }
+            _ => failed,
+        }
     }
 }
 
@@ -102,9 +117,13 @@ impl Backend for CloudBackend {
             if wanted == Some(0) {
                 return Ok(Bytes::new());
             }
+            let end = range.as_ref().map(|range| range.end);
             let options = ReadOptions { range: range.map(Into::into).unwrap_or_default(), ..ReadOptions::default() };
-            let bytes = self.operator.read_options(path.as_str(), options).await.map_err(|e| error::of(path, e))?;
-            let bytes = bytes.to_bytes();
+            let bytes = match self.operator.read_options(path.as_str(), options).await {
+                Ok(bytes) => bytes.to_bytes(),
+                Err(failed) if failed.kind() == opendal::ErrorKind::NotFound => return Err(error::of(path, failed)),
+                Err(failed) => return Err(self.past_the_end(path, end, error::of(path, failed)).await),
+            };
             match wanted {
                 Some(wanted) if bytes.len() as u64 != wanted => {
                     Err(Error::damaged(path, format!("{} bytes where {wanted} were asked for", bytes.len())))
