@@ -128,6 +128,20 @@ impl CloudBackend {
     }
 }
 
+impl CloudBackend {
+    /// Services and OpenDAL put it in many words, some like those for a broken connection, that an object is shorter than
+    /// what was asked for: its length tells.
+    async fn past_the_end(&self, path: &ObjectPath, end: Option<u64>, failed: Error) -> Error {
+        match (end, self.stat(path).await) {
+            (Some(end), Ok(Some(stat))) if stat.size_bytes < end => {
+                let message = format!("{} bytes long, but bytes up to {end} were expected", stat.size_bytes);
+                Error::damaged(path, message).because(failed)
+            }
+            _ => failed,
+        }
+    }
+}
+
 impl Backend for CloudBackend {
     fn location(&self) -> String {
         self.location.clone()
@@ -135,7 +149,8 @@ impl Backend for CloudBackend {
 
     fn put<'a>(&'a self, path: &'a ObjectPath, body: Sealed) -> Answer<'a, ()> {
         Box::pin(noting(async move {
-            match body.len() <= PART_BYTES {
+            let in_parts = body.len() > PART_BYTES && self.operator.info().capability().write_can_multi;
+            match !in_parts {
                 true => self.write(path, &body, false).await.map_err(|e| error::of(path, e)),
                 false => self.write_in_parts(path, &body).await,
             }
@@ -171,9 +186,13 @@ impl Backend for CloudBackend {
             if wanted == Some(0) {
                 return Ok(Bytes::new());
             }
+            let end = range.as_ref().map(|range| range.end);
             let options = ReadOptions { range: range.map(Into::into).unwrap_or_default(), ..ReadOptions::default() };
-            let bytes = self.operator.read_options(path.as_str(), options).await.map_err(|e| error::of(path, e))?;
-            let bytes = bytes.to_bytes();
+            let bytes = match self.operator.read_options(path.as_str(), options).await {
+                Ok(bytes) => bytes.to_bytes(),
+                Err(failed) if failed.kind() == opendal::ErrorKind::NotFound => return Err(error::of(path, failed)),
+                Err(failed) => return Err(self.past_the_end(path, end, error::of(path, failed)).await),
+            };
             match wanted {
                 Some(wanted) if bytes.len() as u64 != wanted => {
                     Err(Error::damaged(path, format!("{} bytes where {wanted} were asked for", bytes.len())))
