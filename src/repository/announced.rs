@@ -92,7 +92,10 @@ impl Announced {
                     read.frames.push(range.start);
                     *first = (*first).min(order);
                 }
-                _ => reads.push((order, Read { pack, frames: vec![range.start], range, status: Status::Waiting, passed_over: 0 })),
+                _ => reads.push((
+                    order,
+                    Read { pack, frames: vec![range.start], range, status: Status::Waiting, passed_over: 0 },
+                )),
             }
         }
         reads.sort_by_key(|(first, _)| *first);

@@ -48,7 +48,16 @@ impl<'a> FileContent<'a> {
             return Err(damaged("size of a file"));
         }
         let content = content.clone();
-        Ok(Self { tree, content, size: *size, position: 0, extents: None, ahead: VecDeque::new(), extent: None, chunk: None })
+        Ok(Self {
+            tree,
+            content,
+            size: *size,
+            position: 0,
+            extents: None,
+            ahead: VecDeque::new(),
+            extent: None,
+            chunk: None,
+        })
     }
 
     /// Length of the file.

@@ -201,7 +201,8 @@ impl Work<'_, '_> {
                 Err(error) => planned.refused.extend(wanted.iter().map(|number| (*number, Err(same(&error))))),
             }
         }
-        let wanted = |stretch: &Stretch| Wanted { path: ObjectPath::pack(stretch.pack.id), range: stretch.range.clone() };
+        let wanted =
+            |stretch: &Stretch| Wanted { path: ObjectPath::pack(stretch.pack.id), range: stretch.range.clone() };
         let wanted = planned.stretches.iter().map(wanted).collect();
         (planned, wanted)
     }
