@@ -92,15 +92,17 @@ impl Repository {
         {
             return Ok(raw);
         }
-        let Some((_, whole)) = self.find_elsewhere(&path) else { return Err(why) };
+        let Some((name, whole)) = self.find_elsewhere(&path) else { return Err(why) };
         let range = entry.range();
         let place = |at: u64| usize::try_from(at).map_err(|_| DecodeError::TooLarge("pack"));
         let sealed = whole.get(place(range.start)?..place(range.end)?).ok_or(why)?;
         let raw = format::open_frame(self.keys(), entry, sealed, base)?;
-        if self.put_back(&path, whole).is_err()
-            && let Ok(mirrored) = self.mirrored()
-        {
-            mirrored.suspect(&path);
+        if let Some(mirrored) = self.store().mirrored() {
+            match self.put_back(&path, whole) {
+                Ok(true) => mirrored.mended(path, name),
+                Ok(false) => {}
+                Err(_) => mirrored.suspect(&path),
+            }
         }
         Ok(raw)
     }

@@ -12,7 +12,7 @@ use packstone::progress::Silent;
 use packstone::repository::Repository;
 use packstone::retention::{Count, KeepPolicy};
 
-use crate::fixtures::{backup_with, blocking, check_all, create_on, options, write_history};
+use crate::fixtures::{backup_with, blocking, check_all, create_on, open_on, options, write_history};
 
 const DAY_MS: i64 = 24 * 3600 * 1000;
 
@@ -112,6 +112,8 @@ async fn nothing_is_forgotten_without_rules_or_with_a_damaged_snapshot() {
     let damaged = ObjectPath::snapshot(ids[4]);
     backend.damage(&damaged, Damage::Flip(100));
     let before = backend.snapshot();
+    // One that has seen it whole would know what it said.
+    let repository = open_on(Arc::new(backend.clone())).await.unwrap();
     let error = forget(&repository, ForgetOptions { policy: last(1), ..ForgetOptions::default() }).await.unwrap_err();
     assert_eq!((error.kind(), error.object()), (ErrorKind::Damaged, damaged.as_str()));
     assert!(backend.snapshot() == before);

@@ -199,7 +199,7 @@ fn a_refused_credential_is_never_shown() {
         let address = CloudAddress::parse(&format!("{}://{place}/x", server.scheme), &options, &|_| None).unwrap();
         let backend = CloudBackend::open(&address).unwrap();
         let refused = runtime().block_on(probe(Arc::new(backend), ProbeOptions::default())).unwrap_err();
-        assert_eq!(refused.kind(), ErrorKind::Failed, "{refused:?}");
+        assert_eq!(refused.kind(), ErrorKind::Denied, "{refused:?}");
         let said = format!("{refused} {refused:?} {refused:#?} {address:?}");
         assert!(!said.contains(secret), "{said}");
     }

@@ -20,7 +20,7 @@ fn usage_is_2() {
     check(&world.run(&["frobnicate"]), 2, &["frobnicate"]);
     check(&world.run(&["forget"]), 2, &["--keep-daily"]);
     check(&world.run(&["snapshots", "-o", "a=b"]), 2, &["option"]);
-    check(&world.run(&["-r", "s3://bucket/x", "snapshots"]), 2, &["s3"]);
+    check(&world.run(&["-r", "ftp://host/x", "snapshots"]), 2, &["ftp"]);
     check(&world.run(&["backup", "datoms:"]), 2, &["path"]);
     check(&world.run(&["backup", "sqlite:app.db"]), 2, &["sqlite"]);
     check(&world.run(&["dump", "not-an-id"]), 2, &["latest"]);

@@ -11,7 +11,7 @@
 mod access;
 mod unreachable;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -50,6 +50,7 @@ pub struct Mirrored {
     access: Mutex<Access>,
     changed: AtomicBool,
     suspects: Mutex<BTreeSet<ObjectPath>>,
+    mended: Mutex<BTreeMap<ObjectPath, String>>,
 }
 
 impl Mirrored {
@@ -61,6 +62,7 @@ impl Mirrored {
             access: Mutex::new(Access::Undecided),
             changed: AtomicBool::new(false),
             suspects: Mutex::default(),
+            mended: Mutex::default(),
         }
     }
 
@@ -120,6 +122,16 @@ impl Mirrored {
     /// The objects that were noted since this was last asked.
     pub fn take_suspects(&self) -> BTreeSet<ObjectPath> {
         std::mem::take(&mut *self.lock_suspects())
+    }
+
+    /// Notes that an object of the first place was mended while it was read, from this mirror.
+    pub fn mended(&self, path: ObjectPath, mirror: String) {
+        self.mended.lock().unwrap_or_else(PoisonError::into_inner).insert(path, mirror);
+    }
+
+    /// What was mended since this was last asked, and from where.
+    pub fn take_mended(&self) -> BTreeMap<ObjectPath, String> {
+        std::mem::take(&mut *self.mended.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn attached(&self) -> Vec<Arc<Attached>> {

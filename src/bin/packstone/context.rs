@@ -97,8 +97,11 @@ impl Context {
         let cache = options.cache.clone();
         let location = place.to_string();
         let remembered = mirrors::remembered(self, cache.as_deref(), &location)?;
+        let mut options = options;
         let backend = match self.connect(place) {
             Err(failure) if !remembered.is_empty() && failure.kind() == ErrorKind::NoRepository => {
+                // It can only be read, from a mirror: nothing is to be written along with opening it.
+                options.intent = Intent::Anything;
                 Arc::new(Unreachable::new(&location, failure.to_string()))
             }
             backend => backend?,

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::{Check, ReadData, is_about_data, sample};
 use crate::error::{ErrorKind, Result};
-use crate::format::{self, IndexedPack, ObjectPath, PackDirectory};
+use crate::format::{self, IndexedPack, ObjectPath};
 use crate::id::{BlobId, PackId};
 use crate::ops::pack_content::{self, BadFrame};
 use crate::progress::Event;
@@ -147,7 +147,7 @@ impl Check<'_> {
         let (store, path) = (repository.store(), ObjectPath::pack(id));
         let read = match read {
             Some(Ok(bytes)) if store.is_local() || is_whole(&bytes) => Ok(bytes),
-            Some(Ok(_)) => store.get_again(&path, None),
+            Some(Ok(_)) => store.get_again(&path, Some(0..pack.size_bytes)),
             Some(Err(error)) => Err(error),
             None => store.get_checked(&path, None, is_whole),
         };
@@ -177,20 +177,20 @@ impl Check<'_> {
 
     /// Compares a pack's own directory with the index.
     fn structure(&self, pack: &IndexedPack, tail: &Bytes) -> Result<Option<String>> {
-        let (repository, tail_bytes) = (self.repository(), tail.len() as u64);
-        let problem = |directory: Result<PackDirectory>| match directory {
+        let repository = self.repository();
+        let problem = |tail: &Bytes| match pack_content::directory_in(repository, pack.id, pack.size_bytes, tail) {
             Ok(directory) if directory == pack.directory => Ok(None),
             Ok(_) => Ok(Some("its directory is not what the index says".to_owned())),
             Err(error) if is_about_data(&error) => Ok(Some(format!("its directory: {}", error.message()))),
             Err(error) => Err(error),
         };
-        match problem(pack_content::directory_in(repository, pack.id, pack.size_bytes, tail))? {
-            // It may have been spoilt on the way.
-            Some(_) if !repository.store().is_local() => {
-                problem(pack_content::read_directory(repository, pack.id, pack.size_bytes, tail_bytes))
-            }
-            found => Ok(found),
+        let found = problem(tail)?;
+        if found.is_none() || repository.store().is_local() {
+            return Ok(found);
         }
+        // It may have been spoilt on the way.
+        let range = pack.size_bytes.saturating_sub(tail.len() as u64)..pack.size_bytes;
+        problem(&repository.store().get_again(&ObjectPath::pack(pack.id), Some(range))?)
     }
 
     fn judge(&mut self, verdict: Verdict) {

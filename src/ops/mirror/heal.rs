@@ -14,10 +14,12 @@ pub struct Healed {
     pub from: Result<String>,
 }
 
-/// What was noted and is as it should be, or condemned by now, is not in the answer.
+/// What was mended while it was read, and what was noted then: without what is as it should be, or condemned by now.
 pub(super) fn heal(repository: &Repository) -> Result<Vec<Healed>> {
-    let mut healed = Vec::new();
-    for path in repository.mirrored()?.take_suspects() {
+    let mirrored = repository.mirrored()?;
+    let mended = mirrored.take_mended().into_iter();
+    let mut healed: Vec<_> = mended.map(|(path, name)| Healed { path, from: Ok(name) }).collect();
+    for path in mirrored.take_suspects() {
         match repository.mend(&path) {
             Ok(None) => {}
             Ok(Some(name)) => healed.push(Healed { path, from: Ok(name) }),
