@@ -246,7 +246,7 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
         let backend = SimulatedBackend::new();
         let bytes: Vec<u8> = (0..frames).flat_map(|n| vec![n; FRAME as usize]).collect();
-        runtime.block_on(backend.put(&ObjectPath::pack(PACK), Sealed::new(bytes))).unwrap();
+        runtime.block_on(backend.put(&ObjectPath::pack(PACK), Sealed::from_stored(bytes.into()))).unwrap();
         let store = Store::new(Arc::new(backend.clone()), runtime.handle().clone());
         (runtime, backend, Announced::new(store))
     }

@@ -122,7 +122,7 @@ mod tests {
         let backend = SimulatedBackend::new();
         let (there, missing) = (ObjectPath::pack(PackId::new([1; 32])), ObjectPath::pack(PackId::new([2; 32])));
         let bytes: Vec<u8> = (0..=255).collect();
-        runtime.block_on(backend.put(&there, Sealed::new(bytes))).unwrap();
+        runtime.block_on(backend.put(&there, Sealed::from_stored(bytes.into()))).unwrap();
         let store = Store::new(Arc::new(backend), runtime.handle().clone());
         let groups = (0..200u64).map(|n| {
             let mine = Wanted { path: there.clone(), range: n..n + 2 };
