@@ -60,7 +60,7 @@ fn add_up(objects: &[(ObjectPath, ObjectStat)], prices: &dyn Fn(&str) -> Prices)
         cost.charged_bytes += prices.stored_bytes(stat.size_bytes);
     }
     let count = |folder: &str| folders.get(folder).map_or(0, |(_, cost)| cost.objects);
-    let unchanged_backup = unchanged_backup(count("snapshots"), count("sessions"), count("gc"), count("index"));
+    let unchanged_backup = unchanged_backup(count("snapshots"), count("gc"), count("index"));
     let unchanged_backup_cost = prices("").charge(&unchanged_backup).total();
     let folders: Vec<_> = folders
         .into_values()
@@ -74,13 +74,13 @@ fn add_up(objects: &[(ObjectPath, ObjectStat)], prices: &dyn Fn(&str) -> Prices)
 const PAGE_NAMES: u64 = 1000;
 
 /// The requests of a backup that finds nothing new, with what does not change in the cache: `tests/bill.py` compares them with
-/// what one asks for. The listings are those of the key slots and of what the protocol needs to know.
-fn unchanged_backup(snapshots: u64, sessions: u64, records: u64, index: u64) -> HttpRequests {
+/// what one asks for. The listings are those of what the protocol needs to know.
+fn unchanged_backup(snapshots: u64, records: u64, index: u64) -> HttpRequests {
     let pages = |objects: u64| objects.div_ceil(PAGE_NAMES).max(1);
     HttpRequests {
-        writes: 4,
-        reads: 5,
-        lists: 1 + pages(snapshots) + pages(sessions) + pages(records) + pages(index),
+        writes: 2,
+        reads: 3,
+        lists: pages(snapshots) + pages(records) + pages(index),
         deletes: 1,
         ..HttpRequests::default()
     }
