@@ -4,6 +4,7 @@
 //! wrong is a finding; that it cannot be reached, or refuses its credentials, is an error.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::Barrier;
@@ -119,18 +120,23 @@ impl Probe {
     }
 }
 
+/// Rounds of racing that no clock cuts short.
+const LEAST_ROUNDS: u32 = 2;
+
 /// How thoroughly to probe.
 #[derive(Clone, Copy, Debug)]
 pub struct ProbeOptions {
-    /// Rounds of eight racing creates.
+    /// Rounds of eight racing creates, at most.
     pub rounds: u32,
+    /// After two rounds no further one is begun when this time has passed: some stores need seconds for one.
+    pub racing_time: Duration,
     /// Length of the object that goes up in parts.
     pub big_bytes: usize,
 }
 
 impl Default for ProbeOptions {
     fn default() -> Self {
-        Self { rounds: 12, big_bytes: (16 << 20) + 4096 }
+        Self { rounds: 12, racing_time: Duration::from_secs(2), big_bytes: (16 << 20) + 4096 }
     }
 }
 
@@ -181,8 +187,8 @@ impl Run {
     async fn all(&self) -> Result<Probe> {
         // The first request is a plain write: when that fails, nothing else means anything.
         self.backend.put(&self.path(0), body(0, 100)).await?;
-        let mut probe = Probe { findings: Vec::new(), clock_skew_ms: None, rounds: self.options.rounds };
-        let (creates, reads, big) = tokio::join!(self.creates(), self.reads(), self.big());
+        let mut probe = Probe { findings: Vec::new(), clock_skew_ms: None, rounds: 0 };
+        let (creates, reads, big) = tokio::join!(self.creates(&mut probe.rounds), self.reads(), self.big());
         for (guarantee, held) in creates?.into_iter().chain(reads?) {
             probe.set(guarantee, held.err());
         }
@@ -193,14 +199,19 @@ impl Run {
         Ok(probe)
     }
 
-    async fn creates(&self) -> Result<Vec<(Guarantee, Held)>> {
+    async fn creates(&self, rounds: &mut u32) -> Result<Vec<(Guarantee, Held)>> {
         let alone = self.create_alone().await?;
         if alone.is_err() {
             let racing = Err("not tried: it is not even honoured without a race".to_owned());
             return Ok(vec![(Guarantee::PutNew, alone), (Guarantee::PutNewRacing, racing)]);
         }
         let mut won = 0;
+        let began = Instant::now();
         for round in 0..self.options.rounds {
+            if round >= LEAST_ROUNDS && began.elapsed() >= self.options.racing_time {
+                break;
+            }
+            *rounds = round + 1;
             match self.race(round).await? {
                 Ok(winners) => won += winners,
                 Err(problem) => {

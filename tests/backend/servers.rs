@@ -1,8 +1,9 @@
 //! Real servers, where the environment names them (`tests/services/services.sh start` prints the variables): the suite of
 //! every backend, and what the probe says of each. A server that is not named is skipped, and that is said.
 
+use std::process::Command;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use packstone::ErrorKind;
 use packstone::backend::{
@@ -14,7 +15,7 @@ use crate::conformance::{Creates, conforms};
 use crate::runtime;
 
 /// Rounds of racing on a server: a local suite has more.
-const ROUNDS: u32 = 60;
+const ROUNDS: u32 = 20;
 
 /// How a server is reached: options of the store, and the variables that hold their values.
 struct Server {
@@ -202,5 +203,27 @@ fn a_refused_credential_is_never_shown() {
         assert_eq!(refused.kind(), ErrorKind::Denied, "{refused:?}");
         let said = format!("{refused} {refused:?} {refused:#?} {address:?}");
         assert!(!said.contains(secret), "{said}");
+    }
+}
+
+#[test]
+fn uploads_that_never_ended_are_found_and_removed() {
+    for server in [&SEAWEEDFS, &MOTO] {
+        let Some(backend) = server.open() else { continue };
+        let variable = |name: &str| {
+            let (_, variable) = server.options.iter().find(|(option, _)| *option == name).unwrap();
+            std::env::var(variable).unwrap()
+        };
+        let place = backend.location().split_once("//").unwrap().1.to_owned();
+        let url = format!("{}/{place}/packs/00/begun?uploads=", variable("endpoint"));
+        let keys = format!("{}:{}", variable("access-key-id"), variable("secret-access-key"));
+        let sign = ["--aws-sigv4", "aws:amz:us-east-1:s3", "-u", &keys];
+        let begun = Command::new("curl").args(["-sfX", "POST", "-o", "/dev/null"]).args(sign).arg(url).status();
+        assert!(begun.unwrap().success(), "{}", server.name);
+        runtime().block_on(async {
+            assert_eq!(backend.clean_uploads(Duration::from_secs(3600)).await.unwrap(), 0, "{}", server.name);
+            assert_eq!(backend.clean_uploads(Duration::ZERO).await.unwrap(), 1, "{}", server.name);
+            assert_eq!(backend.clean_uploads(Duration::ZERO).await.unwrap(), 0, "{}", server.name);
+        });
     }
 }

@@ -270,6 +270,7 @@ impl CloudAddress {
         self.options.clone().into_iter()
     }
 
+    #[cfg(feature = "s3")]
     pub(super) fn option(&self, name: &str) -> Option<&str> {
         self.options.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }

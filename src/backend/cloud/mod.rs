@@ -10,6 +10,8 @@ mod error;
 mod list;
 mod patient;
 #[cfg(feature = "s3")]
+mod signer;
+#[cfg(feature = "s3")]
 mod thaw;
 mod transport;
 #[cfg(feature = "s3")]

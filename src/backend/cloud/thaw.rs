@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use http::{HeaderMap, Method, Request};
 use opendal::{Buffer, HttpTransporter, Operator};
-use reqsign_aws_v4::{DefaultCredentialProvider, RequestSigner, StaticCredentialProvider};
-use reqsign_core::{Context, OsEnv, ProvideCredentialChain, Signer};
-use reqsign_file_read_tokio::TokioFileRead;
+use reqsign_aws_v4::Credential;
+use reqsign_core::Signer;
 
+use super::signer::signer;
 use super::{CloudAddress, error};
 use crate::backend::{Thaw, ThawOrder};
 use crate::error::{Error, ErrorKind, Result};
@@ -21,7 +21,8 @@ const VALID: Duration = Duration::from_secs(300);
 /// Asks an S3 store about what its objects are kept in.
 pub(super) struct Thawer {
     transporter: HttpTransporter,
-    signer: Signer<reqsign_aws_v4::Credential>,
+    /// None when requests are not to be signed.
+    signer: Option<Signer<Credential>>,
 }
 
 impl Thawer {
@@ -30,17 +31,7 @@ impl Thawer {
         if address.scheme() != "s3" {
             return None;
         }
-        let mut provider = ProvideCredentialChain::new().push(DefaultCredentialProvider::builder().build());
-        if let (Some(id), Some(secret)) = (address.option("access_key_id"), address.option("secret_access_key")) {
-            let given = StaticCredentialProvider::new(id, secret);
-            provider = provider.push_front(match address.option("session_token") {
-                Some(token) => given.with_session_token(token),
-                None => given,
-            });
-        }
-        let context = Context::new().with_file_read(TokioFileRead).with_env(OsEnv).with_http_send(transporter.clone());
-        let signer =
-            Signer::new(context, provider, RequestSigner::new("s3", address.option("region").unwrap_or("us-east-1")));
+        let signer = signer(address, &transporter);
         Some(Self { transporter, signer })
     }
 
@@ -83,7 +74,9 @@ impl Thawer {
             .body(Buffer::from(body))
             .map_err(|e| failed(&e))?;
         let (mut head, body) = request.into_parts();
-        self.signer.sign(&mut head, None).await.map_err(|e| failed(&e))?;
+        if let Some(signer) = &self.signer {
+            signer.sign(&mut head, None).await.map_err(|e| failed(&e))?;
+        }
         let answer = self.transporter.send(Request::from_parts(head, body)).await.map_err(|e| error::of(path, e))?;
         let (head, body) = answer.into_parts();
         let body = String::from_utf8_lossy(&body.to_bytes()).into_owned();

@@ -6,10 +6,10 @@ use bytes::Bytes;
 use http::{Method, Request, StatusCode, header::HOST};
 use jiff::Timestamp;
 use opendal::{Buffer, HttpTransporter};
-use reqsign_aws_v4::{Credential, DefaultCredentialProvider, RequestSigner, StaticCredentialProvider};
-use reqsign_core::{Context, OsEnv, ProvideCredentialChain, Signer};
-use reqsign_file_read_tokio::TokioFileRead;
+use reqsign_aws_v4::Credential;
+use reqsign_core::Signer;
 
+use super::signer::{REGION, signer};
 use super::{CloudAddress, answer, patient};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::ObjectPath;
@@ -49,7 +49,7 @@ impl Uploads {
         if address.scheme() != "s3" || address.option("role_arn").is_some() {
             return None;
         }
-        let region = address.option("region").unwrap_or("us-east-1");
+        let region = address.option("region").unwrap_or(REGION);
         let bucket = address.option("bucket")?;
         let endpoint = match address.option("endpoint") {
             Some(endpoint) if endpoint.starts_with("http") => endpoint.trim_end_matches('/').to_owned(),
@@ -62,17 +62,7 @@ impl Uploads {
         };
         let root = address.option("root").unwrap_or("").trim_matches('/');
         let prefix = if root.is_empty() { String::new() } else { format!("{root}/") };
-        let context = Context::new().with_file_read(TokioFileRead).with_http_send(transporter.clone()).with_env(OsEnv);
-        let mut provider = ProvideCredentialChain::new().push(DefaultCredentialProvider::builder().build());
-        if let (Some(id), Some(secret)) = (address.option("access_key_id"), address.option("secret_access_key")) {
-            let fixed = StaticCredentialProvider::new(id, secret);
-            provider = provider.push_front(match address.option("session_token") {
-                Some(token) => fixed.with_session_token(token),
-                None => fixed,
-            });
-        }
-        let unsigned = [address.option("skip_signature"), address.option("allow_anonymous")].contains(&Some("true"));
-        let signer = (!unsigned).then(|| Signer::new(context, provider, RequestSigner::new("s3", region)));
+        let signer = signer(address, &transporter);
         Some(Self { transporter, signer, endpoint, prefix })
     }
 

@@ -25,9 +25,9 @@ use crate::size;
 /// counts on.
 #[derive(Args, Debug)]
 pub struct Arguments {
-    /// Rounds of eight that race to create the same object
-    #[arg(long, value_name = "N", default_value_t = 50)]
-    rounds: u32,
+    /// Rounds of eight that race to create the same object [default: up to 50, as many as fit into 10 seconds]
+    #[arg(long, value_name = "N")]
+    rounds: Option<u32>,
     /// If the store cannot create an object only if it is absent, make do without from now on: nothing else may run while
     /// `prune` does, nor during this command
     #[arg(long)]
@@ -53,7 +53,11 @@ pub enum Shown {
 pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
     let repository = context.open()?;
     let options = DoctorOptions {
-        probe: ProbeOptions { rounds: arguments.rounds, ..Default::default() },
+        probe: ProbeOptions {
+            rounds: arguments.rounds.unwrap_or(50),
+            racing_time: if arguments.rounds.is_some() { Duration::MAX } else { Duration::from_secs(10) },
+            ..Default::default()
+        },
         allow_weak: arguments.allow_weak,
     };
     let report = context.wait(ops::doctor(&repository, options))?;
