@@ -231,7 +231,7 @@ async fn everything_is_read_when_forced() {
     let first = place.backup().await;
     let forced = place.backup_with(BackupOptions { parent: ops::Parent::None, ..options() }).await;
     assert_eq!(forced.snapshot.statistics.bytes_read, 1000);
-    assert_eq!(forced.snapshot.roots, first.snapshot.roots);
+    assert_eq!(place.entries(&forced).await, place.entries(&first).await);
     assert_eq!(forced.snapshot.parent, None);
 }
 
@@ -540,8 +540,11 @@ async fn a_dry_run_counts_and_stores_nothing() {
     let packs = folders.flat_map(|sub| fs::read_dir(sub.unwrap().path()).unwrap()).count();
     assert_eq!(packs, 0);
     let real = place.backup().await;
-    assert_eq!(real.snapshot.roots, dry.snapshot.roots);
-    assert_eq!(real.snapshot.statistics.bytes_added, dry.snapshot.statistics.bytes_added);
+    // Not the roots: directories above may change meanwhile, as `/tmp` does.
+    assert_eq!(real.snapshot.roots[0].records, dry.snapshot.roots[0].records);
+    assert_eq!(real.snapshot.statistics.figures, dry.snapshot.statistics.figures);
+    assert_eq!(real.snapshot.statistics.blobs_added, dry.snapshot.statistics.blobs_added);
+    assert!(real.snapshot.statistics.bytes_added.abs_diff(dry.snapshot.statistics.bytes_added) < 100);
 }
 
 #[tokio::test(flavor = "multi_thread")]
