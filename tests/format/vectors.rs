@@ -173,6 +173,11 @@ fn build_objects() -> Value {
         "random": hex(&random),
         "config": object(ObjectPath::config(), plain(&config), config.encode(&keys)),
         "session": object(ObjectPath::session(session.id, 0), plain(&session), session.seal(&keys, &random)),
+        "exclusive": object(
+            ObjectPath::exclusive(session.id),
+            plain(&session),
+            session.seal_exclusive(&keys, &random),
+        ),
         "heartbeat": object(
             ObjectPath::session(session.id, heartbeat.n),
             plain(&heartbeat),
@@ -191,6 +196,8 @@ fn decode_objects(file: &Value) {
     assert_eq!(Config::decode_unauthenticated(&object("config")), Ok(fixture::config()));
     assert_eq!(Config::authenticate(&object("config"), &keys), Ok(fixture::config()));
     assert_eq!(SessionRecord::open(&keys, session, &object("session")), Ok(fixture::session()));
+    assert_eq!(SessionRecord::open_exclusive(&keys, session, &object("exclusive")), Ok(fixture::session()));
+    assert!(SessionRecord::open(&keys, session, &object("exclusive")).is_err(), "at its own path only");
     assert_eq!(Heartbeat::open(&keys, session, 3, &object("heartbeat")), Ok(fixture::heartbeat()));
     assert_eq!(GcRecord::open(&keys, 12, &object("gc")), Ok(fixture::gc()));
     assert_eq!(LedgerRecord::open(&keys, fixture::ledger().id, &object("ledger")), Ok(fixture::ledger()));
