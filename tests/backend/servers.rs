@@ -208,8 +208,9 @@ fn a_refused_credential_is_never_shown() {
 
 #[test]
 fn uploads_that_never_ended_are_found_and_removed() {
-    for server in [&SEAWEEDFS, &MOTO] {
-        let Some(backend) = server.open() else { continue };
+    // moto says of every upload that it was begun in 2010.
+    let server = &SEAWEEDFS;
+    if let Some(backend) = server.open() {
         let variable = |name: &str| {
             let (_, variable) = server.options.iter().find(|(option, _)| *option == name).unwrap();
             std::env::var(variable).unwrap()

@@ -6,7 +6,7 @@ use opendal::{Metadata, Operator};
 
 use super::error;
 use crate::backend::ObjectStat;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::ObjectPath;
 
 /// Every object below a folder, in path order.
@@ -50,7 +50,15 @@ async fn files(operator: &Operator, prefix: &str) -> Result<Vec<(String, Metadat
         };
         let listed = match listed.await {
             Ok(listed) => listed,
-            Err(missing) if missing.kind() == opendal::ErrorKind::NotFound => continue,
+            Err(missing) if missing.kind() == opendal::ErrorKind::NotFound => {
+                // Some WebDAV servers say so of a folder when something in it went away meanwhile.
+                if !recursive && operator.exists(&folder).await.map_err(|e| error::of(&folder, e))? {
+                    return Err(
+                        Error::new(ErrorKind::Transient, &folder, "changed while it was listed").because(missing)
+                    );
+                }
+                continue;
+            }
             Err(other) => return Err(error::of(&folder, other)),
         };
         for entry in listed {
