@@ -9,6 +9,10 @@ use crate::id::{IndexId, KeySlotId, LedgerId, PackId, SnapshotId};
 pub struct ObjectPath(String);
 
 impl ObjectPath {
+    /// The folders that objects are in; beside them stands `config`.
+    pub const FOLDERS: [&str; 10] =
+        ["keys", "packs", "index", "sessions", "snapshots", "gc", "ledger", "mirrors", "exclusive", "probe"];
+
     /// `config`.
     pub fn config() -> Self {
         Self("config".to_owned())

@@ -38,6 +38,8 @@ pub struct DoctorReport {
     pub exclusive: Vec<ExclusiveMarker>,
     /// Remains of probes that were cut short, removed.
     pub probes_removed: u64,
+    /// Uploads that were begun more than a day ago and never ended, removed; or why they cannot be seen.
+    pub uploads_removed: Result<u64>,
 }
 
 impl DoctorReport {
@@ -50,14 +52,13 @@ impl DoctorReport {
     }
 }
 
-/// Folders that hold objects.
-const FOLDERS: [&str; 9] = ["config", "keys", "packs", "index", "sessions", "snapshots", "gc", "exclusive", "probe"];
 /// A probe takes seconds; one that is older was cut short.
 const PROBE_MS: i64 = 3_600_000;
 /// Sessions that showed no life for this long are as good as gone.
 const IDLE_MS: i64 = 48 * 3_600_000;
 
-/// Probes the store, and lists what is in the repository. Writes nothing but the probe's objects, which it removes.
+/// Probes the store, and lists what is in the repository. Writes nothing but the probe's objects, which it
+/// removes, with what other probes and uploads have left behind.
 pub async fn doctor(repository: &Repository, options: DoctorOptions) -> Result<DoctorReport> {
     let probed = probe(repository.store().backend(), options.probe).await?;
     let repository = repository.clone();
@@ -80,11 +81,12 @@ fn examine(repository: &Repository, probe: Probe, options: DoctorOptions) -> Res
         stale_sessions: Vec::new(),
         exclusive: repository.exclusive_markers()?,
         probes_removed: 0,
+        uploads_removed: repository.store().clean_uploads(),
     };
     let now_ms = machine::now_ms();
     for (path, stat) in repository.store().list("")? {
         let folder = path.as_str().split('/').next().unwrap_or_default();
-        if !FOLDERS.contains(&folder) {
+        if !(ObjectPath::FOLDERS.contains(&folder) || path == ObjectPath::config()) {
             report.unknown.push(path.to_string());
             continue;
         }

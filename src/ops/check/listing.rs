@@ -11,10 +11,6 @@ use crate::id::{IndexId, PackId};
 /// How often a listing is repeated when an object of it is gone on reading.
 const LISTINGS: usize = 5;
 
-/// Folders whose objects are looked at one by one, or by `doctor`.
-const FOLDERS: [&str; 10] =
-    ["keys", "packs", "index", "sessions", "snapshots", "gc", "ledger", "mirrors", "exclusive", "probe"];
-
 impl Check<'_> {
     /// Reads every index object from the backend, and makes the index in memory what those say that open, whatever a
     /// cache holds.
@@ -40,7 +36,9 @@ impl Check<'_> {
                 bad.push((path, "not an index object".to_owned(), false));
                 continue;
             };
-            let object = match self.repository().store().get(&path, None) {
+            let keys = self.repository().keys();
+            let whole = |object: &[u8]| IndexContent::open(keys, id, object).is_ok();
+            let object = match self.repository().store().get_checked(&path, None, whole) {
                 Ok(object) => object,
                 Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
                 Err(error) if super::is_about_data(&error) => {
@@ -138,7 +136,7 @@ fn place(path: &ObjectPath) -> Place {
             Ok(id) if ObjectPath::pack(id) == *path => Place::Pack(id),
             _ => Place::Unknown,
         },
-        Some(folder) if FOLDERS.contains(&folder) => Place::Known,
+        Some(folder) if ObjectPath::FOLDERS.contains(&folder) => Place::Known,
         None if *path == ObjectPath::config() => Place::Known,
         _ => Place::Unknown,
     }

@@ -104,6 +104,7 @@ fn print(context: &Context, report: &DoctorReport, local: Option<Tidied>) -> Res
         "stale_sessions": sessions(&report.stale_sessions),
         "exclusive": report.exclusive.iter().map(|marker| marker.path.to_string()).collect::<Vec<_>>(),
         "probes_removed": report.probes_removed,
+        "uploads_removed": report.uploads_removed.as_ref().ok(),
         "temporaries_removed": local.as_ref().map(|tidied| tidied.temporaries),
         "reserve_restored": local.as_ref().map(|tidied| tidied.reserve_was_missing),
     }))?;
@@ -137,6 +138,11 @@ fn print(context: &Context, report: &DoctorReport, local: Option<Tidied>) -> Res
     }
     if report.probes_removed > 0 {
         output.info(format!("removed {} of a probe that was cut short", counted(report.probes_removed, "object")))?;
+    }
+    match &report.uploads_removed {
+        Ok(0) => {}
+        Ok(count) => output.info(format!("removed {}", counted(*count, "unfinished upload")))?,
+        Err(error) => output.note(&format!("unfinished uploads cannot be seen: {error}")),
     }
     if let Some(tidied) = local {
         if tidied.temporaries > 0 {
