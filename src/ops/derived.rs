@@ -2,9 +2,9 @@
 
 use super::{Filter, Summary, mark};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::{ObjectPath, Outcome, Snapshot};
+use crate::format::{Outcome, Snapshot};
 use crate::id::SnapshotId;
-use crate::repository::{Commit, Repository, Writer};
+use crate::repository::{Commit, Writer};
 
 /// Property of a snapshot that replaces or copies another: the id of the first one, which stays through further changes.
 pub(super) const ORIGINAL: &str = "original";
@@ -90,10 +90,4 @@ pub(super) fn publish(writer: &mut Writer, snapshot: &mut Snapshot) -> Result<()
         }
     }
     Err(Error::new(ErrorKind::Busy, "session", "closed by a pruner each time it was about to commit"))
-}
-
-/// Hash of a snapshot's object, by which the next of its host and label names it.
-pub(super) fn object_hash(repository: &Repository, id: SnapshotId) -> Result<Option<[u8; 32]>> {
-    let object = repository.store().find(&ObjectPath::snapshot(id))?;
-    Ok(object.map(|bytes| *blake3::hash(&bytes).as_bytes()))
 }

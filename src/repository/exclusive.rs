@@ -6,8 +6,9 @@
 
 use std::time::Duration;
 
-use super::machine::{Machine, now_ms, program};
+use super::machine::Machine;
 use super::random::random;
+use super::session::own_record;
 use super::{OpenSession, Repository, Store};
 use crate::backend::PutNew;
 use crate::error::{Error, ErrorKind, Result};
@@ -86,18 +87,8 @@ impl Repository {
     /// # Errors
     /// [`ErrorKind::Busy`] when a session is open or somebody else works alone.
     pub fn work_alone(&self, leftovers: Leftovers) -> Result<Exclusive> {
-        let id = SnapshotId::new(random());
-        let machine = Machine::this();
-        let record = SessionRecord {
-            id,
-            host: machine.host,
-            process_id: machine.process,
-            boot_id: machine.boot,
-            started_ms: now_ms(),
-            program: program(),
-            nonce: random(),
-        };
-        let path = ObjectPath::exclusive(id);
+        let record = own_record();
+        let path = ObjectPath::exclusive(record.id);
         if self.store().put_new(&path, record.seal_exclusive(self.keys(), &random()))? == PutNew::Exists {
             return Err(Error::new(ErrorKind::Failed, path, "a marker of this random id exists already"));
         }

@@ -41,9 +41,9 @@ impl Repository {
     pub fn key_slots(&self) -> Result<Vec<KeySlotInfo>> {
         let mut slots = Vec::new();
         for (path, _) in self.store().list("keys/")? {
-            let (Ok(id), Some(object)) = (path.name().parse::<KeySlotId>(), self.store().find(&path)?) else {
-                continue;
-            };
+            let Ok(id) = path.name().parse::<KeySlotId>() else { continue };
+            let whole = |object: &[u8]| !matches!(KeySlot::decode(id, object), Err(SlotError::Damaged(_)));
+            let Some(object) = self.store().find_checked(&path, whole)? else { continue };
             let slot = KeySlot::decode(id, &object)
                 .map(|slot| (slot.description().clone(), slot.method()))
                 .map_err(|e| slot_error(&path, e));

@@ -33,14 +33,17 @@ impl Repository {
         let (mut newest, mut mark) = (1, None);
         for (path, _) in self.store().list("mirrors/")? {
             if path == ObjectPath::mirror_mark() {
-                let object = self.store().get(&path, None)?;
-                mark = Some(MirrorMark::open(self.keys(), &object).map_err(|e| Error::damaged(&path, e))?);
+                let open = |object: Bytes| MirrorMark::open(self.keys(), &object).map_err(|e| Error::damaged(&path, e));
+                mark = Some(self.store().get_and_open(&path, None, open)?);
             }
             newest = path.name().parse().map_or(newest, |n: u64| newest.max(n));
         }
         let path = ObjectPath::mirror_list(newest);
-        let object = if newest == 1 { first } else { self.store().get(&path, None)? };
-        let list = MirrorList::open(self.keys(), newest, &object).map_err(|e| Error::damaged(&path, e))?;
+        let open = |object: Bytes| MirrorList::open(self.keys(), newest, &object).map_err(|e| Error::damaged(&path, e));
+        let list = match newest {
+            1 => self.store().open_or_read_again(&path, first, open)?,
+            _ => self.store().get_and_open(&path, None, open)?,
+        };
         Ok(Mirrors { list: Some(list), mark })
     }
 

@@ -86,6 +86,20 @@ impl Drop for Session {
     }
 }
 
+/// Who this process is, under a new id.
+pub(super) fn own_record() -> SessionRecord {
+    let machine = Machine::this();
+    SessionRecord {
+        id: SnapshotId::new(random()),
+        host: machine.host,
+        process_id: machine.process,
+        boot_id: machine.boot,
+        started_ms: now_ms(),
+        program: program(),
+        nonce: random(),
+    }
+}
+
 impl Repository {
     /// Registers a new session: the first step of everything that writes. What was seen before it does not count.
     ///
@@ -101,17 +115,8 @@ impl Repository {
 
     /// Sends the registration and returns at once.
     pub(super) fn start_registering(&self) -> Registering {
-        let id = SnapshotId::new(random());
-        let machine = Machine::this();
-        let record = SessionRecord {
-            id,
-            host: machine.host,
-            process_id: machine.process,
-            boot_id: machine.boot,
-            started_ms: now_ms(),
-            program: program(),
-            nonce: random(),
-        };
+        let record = own_record();
+        let id = record.id;
         let body = record.seal(self.keys(), &random());
         let store = self.store().clone();
         let request = self.store().runtime().spawn_blocking(move || store.put_new(&ObjectPath::session(id, 0), body));

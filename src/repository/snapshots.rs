@@ -131,10 +131,17 @@ impl Repository {
         }
     }
 
+    /// Hash of a snapshot's object, by which the next of its host and label names it; `None` when there is none.
+    pub fn snapshot_hash(&self, id: SnapshotId) -> Result<Option<[u8; 32]>> {
+        let whole = |bytes: &[u8]| self.open_outcome(id, bytes).is_ok();
+        let object = self.store().find_checked(&ObjectPath::snapshot(id), whole)?;
+        Ok(object.map(|bytes| *blake3::hash(&bytes).as_bytes()))
+    }
+
     /// Overwrites a snapshot with a tombstone. What only it reached is freed by the next prune.
     pub fn forget(&self, id: SnapshotId) -> Result<()> {
         let path = ObjectPath::snapshot(id);
-        let bytes = self.store().get(&path, None)?;
+        let bytes = self.store().get_checked(&path, None, |bytes| self.open_outcome(id, bytes).is_ok())?;
         let tombstone = Outcome::Forgotten { time_ms: now_ms(), was: *blake3::hash(&bytes).as_bytes() };
         let body = tombstone.seal(self.keys(), id, &random());
         self.store().replace(&path, body.clone())?;

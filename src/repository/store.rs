@@ -17,6 +17,9 @@ use crate::format::{ObjectPath, Sealed};
 /// Requests for small objects at once; the backend may do fewer.
 const REQUESTS_AT_ONCE: usize = 32;
 
+/// No upload of an object takes as long.
+const UPLOADS_ABANDONED: Duration = Duration::from_secs(24 * 3600);
+
 /// Objects as a backend lists them.
 pub(super) type Listing = Vec<(ObjectPath, ObjectStat)>;
 /// Objects that are asked about at once.
@@ -124,12 +127,9 @@ impl Store {
         range: Option<Range<u64>>,
         open: impl Fn(Bytes) -> Result<T>,
     ) -> Result<T> {
-        let attempt = || self.get(path, range.clone()).and_then(&open);
-        match attempt() {
+        match self.get(path, range.clone()).and_then(&open) {
             Err(damage) if damage.kind() == ErrorKind::Damaged && !self.is_local() => {
-                tracing::warn!(%path, %damage, "reading once more");
-                self.backend.doubt(path);
-                attempt()
+                self.get_again(path, range).and_then(open)
             }
             result => result,
         }
@@ -145,9 +145,7 @@ impl Store {
     ) -> Result<T> {
         match open(object) {
             Err(damage) if damage.kind() == ErrorKind::Damaged && !self.is_local() => {
-                tracing::warn!(%path, %damage, "reading once more");
-                self.backend.doubt(path);
-                self.get(path, None).and_then(open)
+                self.get_again(path, None).and_then(open)
             }
             result => result,
         }
@@ -171,9 +169,15 @@ impl Store {
         if self.is_local() || whole(&bytes) {
             return Ok(bytes);
         }
-        tracing::warn!(%path, "damaged: reading once more");
-        self.backend.doubt(path);
-        self.get(path, range)
+        self.get_again(path, range)
+    }
+
+    /// See [`Store::get_checked`], of a whole object; `None` when it does not exist.
+    pub fn find_checked(&self, path: &ObjectPath, whole: impl Fn(&[u8]) -> bool) -> Result<Option<Bytes>> {
+        match self.get_checked(path, None, whole) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            found => found.map(Some),
+        }
     }
 
     /// See [`Store::get_and_open`]; `None` when the object does not exist.
@@ -184,9 +188,9 @@ impl Store {
         }
     }
 
-    /// Removes uploads that never ended: see [`Backend::clean_uploads`].
-    pub fn clean_uploads(&self, older_than: Duration) -> Result<u64> {
-        self.runtime.block_on(self.backend.clean_uploads(older_than))
+    /// Removes uploads that were begun more than a day ago and never ended: see [`Backend::clean_uploads`].
+    pub fn clean_uploads(&self) -> Result<u64> {
+        self.runtime.block_on(self.backend.clean_uploads(UPLOADS_ABANDONED))
     }
 
     /// Starts a [`Backend::get`] and returns at once; `then` is given the answer.

@@ -68,7 +68,8 @@ fn rounds(repository: &Repository) -> Result<Vec<CheckRound>> {
     let mut records = Vec::new();
     for (path, _) in repository.store().list("ledger/")? {
         let Ok(id) = path.name().parse::<LedgerId>() else { continue };
-        let object = match repository.store().get(&path, None) {
+        let whole = |object: &[u8]| LedgerRecord::open(repository.keys(), id, object).is_ok();
+        let object = match repository.store().get_checked(&path, None, whole) {
             Ok(object) => object,
             // Removed by a pruner, or damaged, which `check` reports: it takes nothing from the others.
             Err(error) if is_about_data(&error) => continue,
@@ -113,8 +114,7 @@ impl Check<'_> {
                 self.note(path, "not an object of this repository");
                 continue;
             };
-            let Some(object) = self.find(&path)? else { continue };
-            if let Err(why) = LedgerRecord::open(self.repository().keys(), id, &object) {
+            if let Some((_, Err(why))) = self.open_object(&path, |keys, object| LedgerRecord::open(keys, id, object))? {
                 self.damage(path, why);
             }
         }

@@ -1,9 +1,13 @@
 //! The small objects: config, key slots, sessions, snapshots, gc records.
 
 use std::collections::HashSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
 
 use super::Check;
-use crate::error::{Error, ErrorKind, Result};
+use crate::crypto::Keys;
+use crate::error::{DecodeError, Error, ErrorKind, Result};
 use crate::format::{Config, GcRecord, Heartbeat, ObjectPath, Outcome, SessionRecord, Snapshot};
 use crate::id::{KeySlotId, SnapshotId};
 use crate::repository::machine;
@@ -14,11 +18,13 @@ const TOMBSTONES_MS: i64 = 90 * 24 * 3600 * 1000;
 impl Check<'_> {
     pub(super) fn config(&mut self) -> Result<()> {
         let path = ObjectPath::config();
-        let Some(object) = self.repository().store().find(&path)? else {
+        let keys = Arc::clone(self.repository().keys());
+        let whole = |object: &[u8]| Config::authenticate(object, &keys).is_ok();
+        let Some(object) = self.repository().store().find_checked(&path, whole)? else {
             self.damage(path, "missing");
             return Ok(());
         };
-        match Config::authenticate(&object, self.repository().keys()) {
+        match Config::authenticate(&object, &keys) {
             Err(why) => self.damage(path, why),
             Ok(config) if config != *self.repository().config() => self.damage(path, "not what it was"),
             Ok(_) => {}
@@ -46,23 +52,21 @@ impl Check<'_> {
 
     pub(super) fn sessions(&mut self) -> Result<()> {
         for (path, _) in self.repository().store().list("sessions/")? {
-            // Gone since the listing: the session has ended.
-            let Some(object) = self.find(&path)? else { continue };
             let parts: Vec<&str> = path.as_str().split('/').collect();
             let parsed = match parts[..] {
                 [_, id, n] => id.parse::<SnapshotId>().ok().zip(n.parse::<u32>().ok()),
                 _ => None,
             };
-            let keys = self.repository().keys();
-            let opened = match parsed {
-                Some((id, 0)) => SessionRecord::open(keys, id, &object).map(drop),
-                Some((id, n)) => Heartbeat::open(keys, id, n, &object).map(drop),
-                None => {
-                    self.note(path, "not an object of this repository");
-                    continue;
-                }
+            let Some((id, n)) = parsed else {
+                self.note(path, "not an object of this repository");
+                continue;
             };
-            if let Err(why) = opened {
+            // Gone since the listing: the session has ended.
+            let opened = self.open_object(&path, |keys, object| match n {
+                0 => SessionRecord::open(keys, id, object).map(drop),
+                n => Heartbeat::open(keys, id, n, object).map(drop),
+            })?;
+            if let Some((_, Err(why))) = opened {
                 self.damage(path, why);
             }
         }
@@ -77,9 +81,10 @@ impl Check<'_> {
                 self.note(path, "not an object of this repository");
                 continue;
             };
-            let Some(object) = self.find(&path)? else { continue };
+            let opened = self.open_object(&path, |keys, object| Outcome::open(keys, id, object))?;
+            let Some((object, opened)) = opened else { continue };
             hashes.insert(*blake3::hash(&object).as_bytes());
-            match Outcome::open(self.repository().keys(), id, &object) {
+            match opened {
                 Ok(Outcome::Committed(snapshot)) => self.snapshots.push(snapshot),
                 Ok(Outcome::Forgotten { was, .. }) => {
                     hashes.insert(was);
@@ -120,8 +125,9 @@ impl Check<'_> {
                 self.note(path, "not an object of this repository");
                 continue;
             };
-            let Some(object) = self.find(&path)? else { continue };
-            match GcRecord::open(self.repository().keys(), n, &object) {
+            let opened = self.open_object(&path, |keys, object| GcRecord::open(keys, n, object))?;
+            let Some((_, opened)) = opened else { continue };
+            match opened {
                 Ok(record) => self.condemned.extend(record.condemned),
                 Err(why) => self.damage(path, why),
             }
@@ -129,11 +135,20 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// The object; none when it is gone. One that the backend cannot read is damage, and none as well.
-    pub(super) fn find(&mut self, path: &ObjectPath) -> Result<Option<bytes::Bytes>> {
-        match self.repository().store().find(path) {
+    /// The object and what it says, or why it does not open; none when it is gone. One that the backend cannot read is
+    /// damage, and none as well.
+    pub(super) fn open_object<T>(
+        &mut self,
+        path: &ObjectPath,
+        open: impl Fn(&Keys, &[u8]) -> std::result::Result<T, DecodeError>,
+    ) -> Result<Option<(Bytes, std::result::Result<T, DecodeError>)>> {
+        let keys = Arc::clone(self.repository().keys());
+        match self.repository().store().find_checked(path, |object| open(&keys, object).is_ok()) {
             Err(error) => self.damage_or_stop(named(error, path)).map(|()| None),
-            found => found,
+            Ok(object) => Ok(object.map(|object| {
+                let opened = open(&keys, &object);
+                (object, opened)
+            })),
         }
     }
 }

@@ -254,7 +254,7 @@ impl Run<'_> {
         let published = self.last.get(&(snapshot.host.clone(), snapshot.label.clone())).copied();
         let previous = published.or_else(|| self.there.iter().rfind(same_job).map(|s| s.id));
         draft.previous = match previous {
-            Some(id) => derived::object_hash(self.to, id)?,
+            Some(id) => self.to.snapshot_hash(id)?,
             None => None,
         };
         Ok(draft)

@@ -106,16 +106,7 @@ impl Trees<'_> {
             code => self.others(writer, &to_parameters, &old_copy, code, found),
         })?;
         let digest = if kind.code() == record::Entries.code() { Vec::new() } else { named.digest.clone() };
-        Ok(NamedRoot {
-            name: named.name.clone(),
-            kind: root.kind,
-            id: root.id,
-            level: root.level,
-            records: root.records,
-            row_bytes: root.row_bytes,
-            summary: root.summary,
-            digest,
-        })
+        Ok(mark::named(&named.name, root, digest))
     }
 
     /// Entries, in stretches after each of which the copy is saved.

@@ -1,7 +1,6 @@
 //! The phases of a prune, in the order that keeps data safe.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use super::finish::{Rescan, close_sessions, finish};
 use super::plan::{Plan, plan};
@@ -15,8 +14,6 @@ use crate::repository::{Repacker, Repository, machine, random};
 
 /// How often a pruner starts over because another one was faster.
 const ATTEMPTS: usize = 5;
-/// No upload of a pack takes as long.
-const UPLOADS_ABANDONED: Duration = Duration::from_secs(24 * 3600);
 /// Packs whose live frames are announced before they are copied.
 const PACKS_AHEAD: usize = 3;
 
@@ -45,7 +42,7 @@ fn side_by_side(repository: &Repository, options: &PruneOptions, observer: &dyn 
 
 /// A store that does not let its uploads be seen is no reason to fail.
 fn clean_uploads(repository: &Repository) -> u64 {
-    repository.store().clean_uploads(UPLOADS_ABANDONED).unwrap_or_else(|error| {
+    repository.store().clean_uploads().unwrap_or_else(|error| {
         tracing::warn!(%error, "unfinished uploads stay");
         0
     })
