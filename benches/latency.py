@@ -2,7 +2,7 @@
 """packstone, restic and rustic on the same S3 server, far away: a proxy adds latency to every request.
 
     latency.py PACKSTONE [--latency 40] [--scale 0.2] [--rounds 1] [--programs packstone,restic,rustic] [--steps ...]
-               [--require first=0.6,unchanged=0.5,restore=0.6] [--work DIR] [--proxy BINARY] [--json FILE]
+               [--require first=0.6,unchanged=0.5,restore=0.6] [--work DIR] [--proxy BINARY] [--json FILE] [--blobs N]
 
 The server is that of tests/services (`services.sh start s3`, whose `SVC_S3_*` must be set), the proxy is
 tests/services/faultproxy. Every step is run by all programs before the next one, each with a cache of its own and the same
@@ -10,6 +10,10 @@ source tree (corpora.py), in an order that rotates from round to round. Requests
 whose name ends with "cold" begin with an empty cache. Every restore is compared with its source. Prints a Markdown table;
 the last column is our wall time as part of the better peer's. Exits with 1 when a step of ours failed, a restore of ours
 differs, or one of --require is not met.
+
+With --blobs N the tree is N files of 2 KiB that nobody has seen before, which no program stores in less than one blob each.
+They are backed up once without latency; what is measured is a backup of one small file by a program with an empty cache,
+which has to find out what is in the repository (step "open-cold"), and the same again with the cache it then has ("open").
 """
 
 import argparse
@@ -43,6 +47,7 @@ STEPS = {
     "check": "check",
     "check-data": "check with data",
 }
+OPENING = {"open-cold": "one file more, empty cache", "open": "one file more"}
 
 
 class Proxy:
@@ -74,7 +79,7 @@ class Program:
     def __init__(self, path, folder, endpoint, prefix):
         self.path, self.folder, self.endpoint = path, folder, endpoint
         self.bucket, self.prefix = os.environ["SVC_S3_BUCKET"], f"{prefix}/{self.name}"
-        self.cache = folder / "cache"
+        self.cache, self.restored = folder / "cache", folder / "restored"
         folder.mkdir(parents=True)
 
     def environment(self):
@@ -165,11 +170,14 @@ def main():
     parser.add_argument("--port", type=int, default=19540, help="of the proxy, with the next one for its control")
     parser.add_argument("--rustic", default="rustic")
     parser.add_argument("--json", type=Path, help="keep the results here")
+    parser.add_argument("--blobs", type=int, help="files of 2 KiB instead of the source tree; measures opening")
     args = parser.parse_args()
     if "SVC_S3_ENDPOINT" not in os.environ:
         sys.exit("no server: eval \"$(tests/services/services.sh start s3)\"")
     steps = [step for step in STEPS if step in args.steps.split(",")]
     args.work = args.work.resolve()
+    if args.blobs:
+        return opening(args)
     tree = corpora.make((args.corpus or args.work).resolve(), "A", args.scale)
     proxy = Proxy(args.proxy, args.port, args.latency)
     results, ok = {}, True
@@ -222,19 +230,66 @@ def run_round(args, proxy, tree, steps, round, results):
                     # Nothing is removed before the end: a file system that is busy with that makes files many times slower.
                 if step != "init":
                     results.setdefault(step, {}).setdefault(program.name, []).append(took)
-                print(f"  {program.name:10} {step:13} {took['wall']:7.2f} s {took['cpu']:7.2f} s CPU {took['requests']:6} requests"
-                      f" {took['up'] >> 10:8} KiB up {took['down'] >> 10:8} KiB down {took['rss_kib'] >> 10:5} MiB", file=sys.stderr)
+                report(program, step, took)
     finally:
         empty(prefix)
         shutil.rmtree(args.work / "run", ignore_errors=not ok)
     return ok
 
 
+def opening(args):
+    """Opens a repository of --blobs blobs."""
+    shutil.rmtree(args.work / "run", ignore_errors=True)
+    many = args.work / "many"
+    for n in range(args.blobs):
+        if n % 1000 == 0:
+            folder = many / f"{n // 1000:04}"
+            folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / f"{n}").exists():
+            (folder / f"{n}").write_bytes(os.urandom(2048))
+    proxy, prefix = Proxy(args.proxy, args.port, 0), f"opening-{os.getpid()}"
+    paths = {"packstone": os.path.abspath(args.packstone), "restic": "restic", "rustic": args.rustic}
+    programs = [PROGRAMS[name](paths[name], args.work / "run" / name, proxy.endpoint, prefix)
+                for name in args.programs.split(",")]
+    results, ok = {}, True
+    try:
+        for program in programs:
+            for step, source in (("init", ""), ("first", str(many))):
+                took = run_step(proxy, program, step, source)
+                report(program, step, took)
+                ok &= took["code"] == 0
+        proxy.ask(f"/set?latency_ms={args.latency}")
+        for round in range(args.rounds):
+            turn = round % len(programs)
+            for step in OPENING:
+                one = args.work / "run" / f"{step}-{round}"
+                one.mkdir()
+                (one / "file").write_bytes(os.urandom(2048))
+                for program in programs[turn:] + programs[:turn]:
+                    took = run_step(proxy, program, step, str(one))
+                    report(program, step, took)
+                    ok &= took["code"] == 0
+                    results.setdefault(step, {}).setdefault(program.name, []).append(took)
+    finally:
+        proxy.process.terminate()
+        proxy.process.wait()
+        empty(prefix)
+    print(f"{args.latency} ms a request; {args.blobs} files of 2 KiB; median of {args.rounds}\n")
+    STEPS.update(OPENING)
+    table(list(OPENING), results)
+    sys.exit(0 if ok else 1)
+
+
+def report(program, step, took):
+    print(f"  {program.name:10} {step:13} {took['wall']:7.2f} s {took['cpu']:7.2f} s CPU {took['requests']:6} requests"
+          f" {took['up'] >> 10:8} KiB up {took['down'] >> 10:8} KiB down {took['rss_kib'] >> 10:5} MiB", file=sys.stderr)
+
+
 def run_step(proxy, program, step, source):
     environment = dict(os.environ) | program.common() | program.environment()
     if step.endswith("-cold"):
         shutil.rmtree(program.cache, ignore_errors=True)
-    name = "backup" if step in ("first", "unchanged", "changed") else step.removesuffix("-cold")
+    name = "backup" if step in ("first", "unchanged", "changed", *OPENING) else step.removesuffix("-cold")
     argv = [program.path, *map(str, program.command(name, source))]
     os.sync()
     before = proxy.seen()

@@ -22,6 +22,7 @@ pub(super) fn of(object: impl Display, error: opendal::Error) -> Error {
     tracing::debug!(%error, "the store's answer");
     let message = match kind {
         ErrorKind::Cold => "is in a class that must be thawed before it can be read".to_owned(),
+        ErrorKind::NoSpace => format!("no room is left: {}", words(&error)),
         _ => one_line(&error),
     };
     let result = Error::new(kind, object, message);
@@ -95,8 +96,7 @@ fn one_line(error: &opendal::Error) -> String {
         Theirs::Unsupported => "the store cannot do this",
         _ => "the store failed",
     };
-    let message: String = error.message().split_whitespace().collect::<Vec<_>>().join(" ").chars().take(300).collect();
-    let mut parts = vec![what.to_owned(), message];
+    let mut parts = vec![what.to_owned(), words(error)];
     // What lies deepest says most: a connection refused, a certificate that nobody trusts.
     let mut cause = std::error::Error::source(error);
     while let Some(deeper) = cause.and_then(std::error::Error::source) {
@@ -105,6 +105,14 @@ fn one_line(error: &opendal::Error) -> String {
     parts.extend(cause.map(ToString::to_string));
     parts.retain(|part| !part.is_empty());
     parts.join(": ")
+}
+
+/// The message on one line; of a page for browsers its title.
+fn words(error: &opendal::Error) -> String {
+    let message = error.message();
+    let title = message.split_once("<title>").and_then(|(_, rest)| rest.split_once("</title>"));
+    let message = title.map_or(message, |(title, _)| title);
+    message.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(300).collect()
 }
 
 #[cfg(test)]
@@ -135,5 +143,13 @@ mod tests {
             let status = status.and_then(|code| StatusCode::from_u16(code).ok());
             assert_eq!(kind(&error, status), expected, "{error}");
         }
+    }
+
+    #[test]
+    fn a_page_for_browsers_is_told_by_its_title() {
+        let page = "<!DOCTYPE HTML><html>\n<head><title>507 Insufficient Storage</title></head><body>...";
+        let error = of("packs/50", opendal::Error::new(Theirs::Unexpected, page));
+        assert_eq!(error.kind(), ErrorKind::NoSpace);
+        assert_eq!(error.to_string(), "packs/50: no room is left: 507 Insufficient Storage");
     }
 }
