@@ -84,6 +84,9 @@ if there WebDAV SVC_WEBDAV_ENDPOINT; then
   weak=yes WEBDAV_USERNAME=$SVC_WEBDAV_USERNAME WEBDAV_PASSWORD=$SVC_WEBDAV_PASSWORD \
     live WebDAV "webdav://${SVC_WEBDAV_ENDPOINT#*//}/$prefix" -o "endpoint=$SVC_WEBDAV_ENDPOINT"
 fi
+if there OpenSSH SVC_SFTP_PLACE; then
+  live OpenSSH "sftp://$SVC_SFTP_PLACE/$prefix" -o "user=$SVC_SFTP_USER" -o "key=$SVC_SFTP_KEY" -o known-hosts-strategy=accept
+fi
 if there s3s-fs SVC_S3S_ENDPOINT; then
   if AWS_ACCESS_KEY_ID=$SVC_S3S_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY=$SVC_S3S_SECRET_ACCESS_KEY \
     "$program" -r "s3://$SVC_S3S_BUCKET/$prefix" -o "endpoint=$SVC_S3S_ENDPOINT" -q init 2> "$work/refused"; then

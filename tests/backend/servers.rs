@@ -90,6 +90,14 @@ const WEBDAV: Server = Server {
     ],
     fixed: &[],
 };
+#[cfg(feature = "sftp")]
+const SFTP: Server = Server {
+    name: "OpenSSH",
+    scheme: "sftp",
+    place: "SVC_SFTP_PLACE",
+    options: &[("user", "SVC_SFTP_USER"), ("key", "SVC_SFTP_KEY")],
+    fixed: &[("known-hosts-strategy", "accept")],
+};
 
 impl Server {
     /// The server at a prefix of its own, if it is named.
@@ -159,6 +167,19 @@ fn a_google_server_conforms() {
 #[test]
 fn a_webdav_server_conforms_but_for_creating() {
     WEBDAV.conforms(Creates::Never);
+}
+
+#[cfg(feature = "sftp")]
+#[test]
+fn an_ssh_server_conforms_but_for_replacing() {
+    SFTP.conforms(Creates::OnceInPlace);
+}
+
+#[cfg(feature = "sftp")]
+#[test]
+fn the_probe_finds_nothing_wrong_with_an_ssh_server() {
+    let Some(probe) = SFTP.probe() else { return };
+    assert_eq!(probe.fitness(), Fitness::Full, "{probe:?}");
 }
 
 #[test]

@@ -206,7 +206,7 @@ impl CloudAddress {
             }
         }
         if service.place == "endpoint" {
-            let host = if scheme == "webdav" { format!("https://{place}") } else { place.to_owned() };
+            let host = if scheme == "webdav" { format!("https://{place}") } else { format!("ssh://{place}") };
             all.insert("endpoint".to_owned(), host);
         } else {
             all.insert(service.place.to_owned(), place.to_owned());
