@@ -32,7 +32,7 @@ use crate::format::{ObjectPath, Sealed};
 
 pub use budget::{Budget, Meter, Purse};
 #[cfg(feature = "cloud")]
-pub use cloud::{CloudAddress, CloudBackend};
+pub use cloud::{CloudAddress, CloudBackend, CloudObjects, NamedVersion};
 pub use counted::{Counted, Requests};
 pub use foreign::detect_foreign;
 pub use full::WaitsWhenFull;

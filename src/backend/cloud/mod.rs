@@ -8,6 +8,7 @@ mod answer;
 mod class;
 mod error;
 mod list;
+mod objects;
 mod patient;
 #[cfg(feature = "s3")]
 mod signer;
@@ -34,6 +35,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::{ObjectPath, Sealed};
 
 pub use address::CloudAddress;
+pub use objects::{CloudObjects, NamedVersion};
 use answer::noting;
 use patient::Patient;
 use transport::{Counters, Transport};

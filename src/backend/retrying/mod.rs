@@ -133,6 +133,18 @@ impl<B> Retrying<B> {
         unreachable!("the loop ends by returning")
     }
 
+    /// Repeats a request whose body has this length; `None` for a listing, which takes as long as it takes.
+    #[cfg(feature = "cloud")]
+    pub(super) async fn repeat<'a, T>(
+        &'a self,
+        object: &(dyn Display + Sync),
+        body_len: Option<u64>,
+        request: impl Fn() -> Answer<'a, T>,
+    ) -> Result<T> {
+        let patience = body_len.and_then(|len| self.patience(len));
+        self.attempt(object, patience, request).await.map(|outcome| outcome.value)
+    }
+
     /// How long a request with a body of this length may take.
     fn patience(&self, body_len: u64) -> Option<Duration> {
         Some(self.policy.patience.max(Duration::from_secs(body_len / SLOWEST)))

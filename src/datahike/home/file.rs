@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Home, Stamp, StoreKey, Traffic, head_key, poll_for_change};
+use super::{Home, POLL_EVERY, Stamp, StoreKey, Traffic, head_key, poll_for_change};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Files are at most this large.
@@ -198,7 +198,7 @@ impl Home for FileHome {
         if let Ok(watch) = notify::Watch::new(&self.path) {
             return watch.wait(self, key, seen, timeout);
         }
-        poll_for_change(self, key, seen, timeout)
+        poll_for_change(self, key, seen, timeout, POLL_EVERY)
     }
 
     fn traffic(&self) -> Traffic {

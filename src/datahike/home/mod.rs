@@ -1,6 +1,22 @@
 //! Where the blobs of a store are kept: one trait, one file per kind of place.
 
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite", feature = "redis"))]
+mod connections;
+#[cfg(any(feature = "s3", feature = "postgres", feature = "mysql", feature = "sqlite", feature = "redis"))]
+mod counters;
 mod file;
+#[cfg(feature = "s3")]
+mod objects;
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite", feature = "redis"))]
+mod parts;
+#[cfg(feature = "redis")]
+mod redis;
+mod remote;
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+mod sql;
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "redis"))]
+mod tls;
+mod url;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -11,10 +27,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::{MAIN_BRANCH, hasch};
-use crate::error::{DecodeError, Error, ErrorKind, Result};
+use crate::error::{DecodeError, Result};
 use crate::record::datom::Value;
 
 pub use file::FileHome;
+use remote::Intent;
 
 /// The name of a blob: hasch's UUID of its key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -141,7 +158,7 @@ pub trait Home: Send + Sync {
 
     /// Waits until the stamp of a blob differs from `seen`; whether it does when the time is up.
     fn wait_for_change(&self, key: StoreKey, seen: Option<Stamp>, timeout: Duration) -> Result<bool> {
-        poll_for_change(self, key, seen, timeout)
+        poll_for_change(self, key, seen, timeout, POLL_EVERY)
     }
 
     /// What has been read and written so far.
@@ -152,7 +169,13 @@ pub trait Home: Send + Sync {
 const POLL_EVERY: Duration = Duration::from_millis(50);
 
 /// Looks at the stamp of a blob again and again.
-fn poll_for_change<H: Home + ?Sized>(home: &H, key: StoreKey, seen: Option<Stamp>, timeout: Duration) -> Result<bool> {
+fn poll_for_change<H: Home + ?Sized>(
+    home: &H,
+    key: StoreKey,
+    seen: Option<Stamp>,
+    timeout: Duration,
+    every: Duration,
+) -> Result<bool> {
     let until = Instant::now() + timeout;
     loop {
         if home.stamps(&[key])?.first() != Some(&seen) {
@@ -162,18 +185,17 @@ fn poll_for_change<H: Home + ?Sized>(home: &H, key: StoreKey, seen: Option<Stamp
         if left.is_zero() {
             return Ok(false);
         }
-        thread::sleep(left.min(POLL_EVERY));
+        thread::sleep(left.min(every));
     }
 }
 
-/// Opens the store at a location, which must exist: a directory for now.
+/// Opens the store at a location, which must exist: a directory, `s3://bucket/id`, `postgres://`, `mysql://` or
+/// `mariadb://user@host/database`, `sqlite:/file` or `redis://host/number`. What an address does not say comes from the
+/// variables that the tools of these places read.
 pub fn open(location: &str) -> Result<Arc<dyn Home>> {
-    match location.split_once(':') {
-        Some((scheme, _)) if is_scheme(scheme) => {
-            let message = format!("stores of the kind {scheme}: are not read");
-            Err(Error::new(ErrorKind::Usage, format!("datahike:{scheme}:"), message))
-        }
-        _ => Ok(Arc::new(FileHome::open(PathBuf::from(location))?)),
+    match remote_scheme(location) {
+        Some(scheme) => remote::store(scheme, location, Intent::Open, &variable),
+        None => Ok(Arc::new(FileHome::open(PathBuf::from(location))?)),
     }
 }
 
@@ -186,6 +208,22 @@ pub fn without_secrets(location: &str) -> String {
         None => rest.rsplit('@').next().unwrap_or_default().to_owned(),
     };
     format!("{scheme}://{place}")
+}
+
+/// Makes a store at a location, as [`open`] takes them, where there is none yet.
+pub fn create(location: &str) -> Result<Arc<dyn Home>> {
+    match remote_scheme(location) {
+        Some(scheme) => remote::store(scheme, location, Intent::Create, &variable),
+        None => Ok(Arc::new(FileHome::create(PathBuf::from(location))?)),
+    }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+fn remote_scheme(location: &str) -> Option<&str> {
+    location.split_once(':').map(|(scheme, _)| scheme).filter(|scheme| is_scheme(scheme))
 }
 
 /// Whether what stands before a colon is a scheme rather than part of a path.

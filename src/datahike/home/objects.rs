@@ -1,0 +1,210 @@
+//! konserve's S3 stores: an object for each blob, all in one bucket, their names beginning with the store's id.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use tokio::runtime::{Builder, Runtime};
+
+use super::url::{StoreUrl, Variable};
+use super::remote::{POLL_MS, poll_every};
+use super::{Home, Stamp, StoreKey, Traffic, poll_for_change};
+use super::counters::Counters;
+use crate::backend::{CloudAddress, CloudObjects, RetryPolicy};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Requests at once.
+const CONNECTIONS: usize = 32;
+/// Names in a page of a listing.
+const PAGE: usize = 1000;
+/// What the marker's name ends with, without which konserve says that there is no store.
+const MARKER: &str = "_.konserve-metadata";
+/// What is in the marker.
+const MARKER_BODY: &[u8] = b"konserve";
+
+/// A store in a bucket.
+pub(super) struct ObjectHome {
+    objects: CloudObjects,
+    /// Names of blobs are relative to this.
+    id: String,
+    name: String,
+    poll_every: Duration,
+    counters: Counters,
+    /// How many objects the store had when it was listed last.
+    listed: AtomicUsize,
+    is_marked: AtomicBool,
+    /// Dropped in [`Drop`], where it may not wait for what still runs.
+    runtime: Option<Runtime>,
+}
+
+impl ObjectHome {
+    /// The store of an id that has one.
+    pub(super) fn open(text: &str, variable: Variable<'_>) -> Result<Self> {
+        let home = Self::of(text, variable)?;
+        let is_there = home.is_there(&home.marker())? || home.is_there(&home.object(super::head_key()))?;
+        if !is_there {
+            let message = "no store of konserve has this id: it is the `:id` of the store's configuration";
+            return Err(Error::new(ErrorKind::NotFound, home.name(), message));
+        }
+        Ok(home)
+    }
+
+    /// A store of an id that has none.
+    pub(super) fn create(text: &str, variable: Variable<'_>) -> Result<Self> {
+        let home = Self::of(text, variable)?;
+        if home.is_there(&home.marker())? || !home.list()?.is_empty() {
+            return Err(Error::new(ErrorKind::AlreadyExists, home.name(), "there is a store with this id already"));
+        }
+        Ok(home)
+    }
+
+    fn of(text: &str, variable: Variable<'_>) -> Result<Self> {
+        // Which options there are knows the address of the bucket.
+        let known: Vec<_> = text.split_once('?').map_or("", |(_, query)| query).split('&').collect();
+        let known: Vec<_> = known.iter().map(|pair| pair.split('=').next().unwrap_or("")).collect();
+        let url = StoreUrl::parse(text, &known)?;
+        let bucket = url.host().ok_or_else(|| url.refuse("the bucket is missing: s3://bucket/id"))?;
+        let id = url.path.trim_matches('/').to_owned();
+        if id.is_empty() {
+            return Err(url.refuse("the store's id is missing: s3://bucket/id, the `:id` of its configuration"));
+        }
+        if url.user(&[], &|_| None).is_some() || url.password(&[], &|_| None).is_some() {
+            return Err(url.refuse("credentials do not belong into the address: AWS_ACCESS_KEY_ID and the like hold them"));
+        }
+        let options: Vec<_> = url
+            .options()
+            .filter(|(name, _)| *name != POLL_MS)
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        let address = CloudAddress::parse(&format!("{}://{bucket}", url.scheme), &options, variable)?;
+        let policy = RetryPolicy {
+            retries: 6,
+            first_wait: Duration::from_millis(200),
+            max_wait: Duration::from_secs(10),
+            connections: CONNECTIONS,
+            patience: Duration::from_secs(60),
+        };
+        let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("datahike").enable_all().build();
+        Ok(Self {
+            objects: CloudObjects::open(&address, policy)?,
+            name: format!("{address}/{id}"),
+            id,
+            poll_every: poll_every(&url, Duration::from_secs(1))?,
+            counters: Counters::default(),
+            listed: AtomicUsize::new(0),
+            is_marked: AtomicBool::new(false),
+            runtime: Some(runtime.map_err(|e| Error::io("threads", e))?),
+        })
+    }
+
+    fn run<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.as_ref().expect("it is there until this is dropped").block_on(work)
+    }
+
+    fn object(&self, key: StoreKey) -> String {
+        format!("{}_{}", self.id, key.file_name())
+    }
+
+    fn marker(&self) -> String {
+        format!("{}{MARKER}", self.id)
+    }
+
+    fn is_there(&self, name: &str) -> Result<bool> {
+        Ok(self.run(self.objects.version(name))?.is_some())
+    }
+
+    /// The versions of all blobs.
+    async fn versions(&self) -> Result<HashMap<StoreKey, Stamp>> {
+        let start = format!("{}_", self.id);
+        let listed = self.objects.list(&start).await?;
+        self.listed.store(listed.len(), Ordering::Relaxed);
+        let blob = |(name, version): (String, Vec<u8>)| {
+            Some((StoreKey::from_file_name(name.strip_prefix(&start)?)?, Stamp::of(&version)))
+        };
+        Ok(listed.into_iter().filter_map(blob).collect())
+    }
+
+    /// Answers to one question about each of several, in their order.
+    async fn each<T, Q, A>(&self, questions: impl IntoIterator<Item = Q>, ask: impl Fn(Q) -> A) -> Result<Vec<T>>
+    where
+        A: Future<Output = Result<T>>,
+    {
+        stream::iter(questions).map(ask).buffered(CONNECTIONS).try_collect().await
+    }
+}
+
+impl Home for ObjectHome {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn get(&self, key: StoreKey) -> Result<Option<Bytes>> {
+        Ok(self.get_many(&[key])?.pop().flatten())
+    }
+
+    fn get_many(&self, keys: &[StoreKey]) -> Result<Vec<Option<Bytes>>> {
+        let get = async |key: &StoreKey| {
+            let found = self.objects.get(&self.object(*key)).await?;
+            Ok(found.filter(|blob| !blob.is_empty()).map(|blob| self.counters.read(blob)))
+        };
+        self.run(self.each(keys, get))
+    }
+
+    fn stamps(&self, keys: &[StoreKey]) -> Result<Vec<Option<Stamp>>> {
+        // One page of a listing tells as much as a thousand questions.
+        let pages = self.listed.load(Ordering::Relaxed) / PAGE + 1;
+        self.run(async {
+            if keys.len() > CONNECTIONS.max(pages) {
+                let versions = self.versions().await?;
+                return Ok(keys.iter().map(|key| versions.get(key).copied()).collect());
+            }
+            let version = async |key: &StoreKey| {
+                Ok(self.objects.version(&self.object(*key)).await?.map(|version| Stamp::of(&version)))
+            };
+            self.each(keys, version).await
+        })
+    }
+
+    fn put_many(&self, blobs: Vec<(StoreKey, Bytes)>) -> Result<()> {
+        self.run(async {
+            let put = async |(key, blob): (StoreKey, Bytes)| {
+                self.objects.put(&self.object(key), blob.clone()).await?;
+                self.counters.written(&blob);
+                Ok(())
+            };
+            // Of several under one name the last one stays.
+            let last: HashMap<_, _> = blobs.into_iter().collect();
+            self.each::<(), _, _>(last, put).await?;
+            if !self.is_marked.load(Ordering::Relaxed) {
+                let marker = self.marker();
+                if self.objects.version(&marker).await?.is_none() {
+                    self.objects.put(&marker, Bytes::from_static(MARKER_BODY)).await?;
+                }
+                self.is_marked.store(true, Ordering::Relaxed);
+            }
+            Ok(())
+        })
+    }
+
+    fn list(&self) -> Result<Vec<StoreKey>> {
+        Ok(self.run(self.versions())?.into_keys().collect())
+    }
+
+    fn wait_for_change(&self, key: StoreKey, seen: Option<Stamp>, timeout: Duration) -> Result<bool> {
+        poll_for_change(self, key, seen, timeout, self.poll_every)
+    }
+
+    fn traffic(&self) -> Traffic {
+        Traffic { requests: self.objects.requests().total(), ..self.counters.traffic() }
+    }
+}
+
+impl Drop for ObjectHome {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
