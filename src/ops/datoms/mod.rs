@@ -34,6 +34,7 @@
 mod exceptions;
 mod fold;
 mod key;
+mod merged;
 mod order;
 mod states;
 mod stream;
@@ -42,6 +43,7 @@ mod time;
 pub use exceptions::{Current, exceptions};
 pub use fold::{Fold, Past};
 pub use key::log_key;
+pub use merged::Merged;
 pub use order::{DumpOrder, ViewOrder};
 pub use states::{StateOptions, append_state};
 pub use stream::KeyStream;
