@@ -5,12 +5,15 @@
 //! blobs again; [`Walk`] goes through one index leaf by leaf. [`Store`] puts these together, for reading.
 
 pub mod blob;
+pub mod encode_head;
+pub mod encode_node;
 mod fields;
 pub mod hasch;
 pub mod head;
 pub mod home;
 mod java;
 pub mod node;
+pub mod order;
 mod store;
 mod unreadable;
 pub mod verify;
@@ -21,6 +24,7 @@ pub use fields::field;
 pub use head::{Head, IndexRoot, SchemaMeta};
 pub use home::{Home, Stamp, StoreKey, Traffic};
 pub use node::{Address, Branch, Diff, Leaf, Node, Slot, Slots};
+pub use order::IndexOrder;
 pub use store::Store;
 pub use unreadable::Unreadable;
 pub use walk::{NodeCache, NodeKey, Visitor, Walk, WalkStats};

@@ -35,8 +35,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::{ObjectPath, Sealed};
 
 pub use address::CloudAddress;
-pub use objects::{CloudObjects, NamedVersion};
 use answer::noting;
+pub use objects::{CloudObjects, NamedVersion};
 use patient::Patient;
 use transport::{Counters, Transport};
 

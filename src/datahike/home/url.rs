@@ -33,9 +33,9 @@ impl StoreUrl {
         let mut options = BTreeMap::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let name = decoded(name).filter(|name| known.contains(&name.as_str())).ok_or_else(|| {
-                refuse(format!("an option that has no meaning here; there are {}", known.join(", ")))
-            })?;
+            let name = decoded(name)
+                .filter(|name| known.contains(&name.as_str()))
+                .ok_or_else(|| refuse(format!("an option that has no meaning here; there are {}", known.join(", "))))?;
             let value = decoded(value).ok_or_else(|| refuse(format!("option `{name}`: bad percent-encoding")))?;
             options.insert(name, value);
         }

@@ -34,6 +34,7 @@
 mod exceptions;
 mod fold;
 mod key;
+mod merged;
 mod order;
 mod states;
 mod stream;
@@ -42,6 +43,7 @@ mod time;
 pub use exceptions::{Current, exceptions};
 pub use fold::{Fold, Past};
 pub use key::log_key;
+pub use merged::Merged;
 pub use order::{DumpOrder, ViewOrder};
 pub use states::{StateOptions, append_state};
 pub use stream::KeyStream;
@@ -65,6 +67,13 @@ pub fn root_names(branch: Option<&str>) -> (String, String) {
     }
 }
 
+/// The branches of a database that a snapshot holds, the main one first.
+pub fn branches(snapshot: &Snapshot) -> Vec<&str> {
+    let main = snapshot.roots.iter().any(|root| root.name == LOG).then_some(MAIN_BRANCH);
+    let others = snapshot.roots.iter().filter_map(|root| root.name.strip_prefix("branch/")?.strip_suffix("/log"));
+    main.into_iter().chain(others).collect()
+}
+
 /// The roots of the two trees of a branch in a snapshot.
 pub fn find_roots<'s>(snapshot: &'s Snapshot, branch: Option<&str>) -> Result<(&'s NamedRoot, &'s NamedRoot)> {
     let (log, exceptions) = root_names(branch);
@@ -75,7 +84,7 @@ pub fn find_roots<'s>(snapshot: &'s Snapshot, branch: Option<&str>) -> Result<(&
         (_, _, Some(branch)) if find(LOG).is_some() => {
             Err(Error::new(ErrorKind::Usage, object(), format!("holds no branch :{branch}")))
         }
-        _ => match snapshot.roots.iter().find_map(|root| root.name.strip_prefix("branch/")?.strip_suffix("/log")) {
+        _ => match branches(snapshot).first() {
             Some(other) => {
                 let message = format!("does not hold that branch of the database, but :{other}: name it");
                 Err(Error::new(ErrorKind::Usage, object(), message))

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::datahike::MAIN_BRANCH;
 use crate::error::{Error, Result};
-use crate::format::Snapshot;
+use crate::format::{NamedRoot, Snapshot};
 use crate::id::SnapshotId;
 use crate::ops::attributes::{AttributeFilter, canonical};
 use crate::ops::datoms::{
@@ -119,7 +119,8 @@ pub async fn restore(
     .await
 }
 
-struct Restore<'a> {
+/// A snapshot's log and exceptions, for reading.
+pub(super) struct Restore<'a> {
     reader: Reader,
     parameters: TreeParameters,
     snapshot: &'a Snapshot,
@@ -137,6 +138,17 @@ impl<'a> Restore<'a> {
         observer: &'a dyn Observer,
     ) -> Result<Self> {
         let (log, exceptions) = find_roots(snapshot, options.branch.as_deref())?;
+        Self::of_roots(repository, snapshot, (log, exceptions), options, observer)
+    }
+
+    /// Of these trees.
+    pub(super) fn of_roots(
+        repository: &Repository,
+        snapshot: &'a Snapshot,
+        (log, exceptions): (&NamedRoot, &NamedRoot),
+        options: &'a RestoreOptions,
+        observer: &'a dyn Observer,
+    ) -> Result<Self> {
         Ok(Self {
             reader: repository.reader(),
             parameters: repository.tree_parameters(&Datoms),
@@ -148,11 +160,42 @@ impl<'a> Restore<'a> {
         })
     }
 
+    /// Whether the source was a history, or a state.
+    pub(super) fn backed_up_as(&self, view: View) -> bool {
+        let current = self.snapshot.properties.iter().any(|(name, value)| name == "view" && value == "current");
+        current == (view == View::Current)
+    }
+
+    /// Records of the log.
+    pub(super) fn records(&self) -> u64 {
+        self.log.records
+    }
+
+    /// Where long values are read.
+    pub(super) fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// The t that `--as-of` stands for, `Some(None)` before the first transaction.
+    pub(super) fn as_of(&self) -> Result<Option<Option<i64>>> {
+        self.options.as_of.map(|point| self.resolve(point)).transpose()
+    }
+
+    /// Every key of the log in a window.
+    pub(super) fn each_log(&self, window: Window, take: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        self.each(&self.log, window, take)
+    }
+
+    /// Every exception.
+    pub(super) fn each_exception(&self, take: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        self.each(&self.exceptions, Window::all(), take)
+    }
+
     fn run(&mut self, location: &Location) -> Result<(Written, bool)> {
         let current = match self.options.view {
             View::Current => true,
             View::History => false,
-            View::AsBackedUp => self.properties().get("view").is_some_and(|view| view == "current"),
+            View::AsBackedUp => self.backed_up_as(View::Current),
         };
         let as_of = self.options.as_of.map(|point| self.resolve(point)).transpose()?;
         let until = self.options.until.map(|point| self.resolve(point)).transpose()?;
@@ -219,7 +262,7 @@ impl<'a> Restore<'a> {
     }
 
     /// Whether a window ends at the present, in the past, or does not begin at the beginning.
-    fn past(&self, window: Window) -> Result<Shape> {
+    pub(super) fn past(&self, window: Window) -> Result<Shape> {
         let Some((first, last)) = window.bounds() else { return Ok(Shape::Part) };
         let greatest = if self.log.records == 0 {
             i64::MIN
@@ -363,14 +406,18 @@ impl<'a> Restore<'a> {
         })
     }
 
-    fn sorter(&self, parts: usize) -> SorterOptions {
+    pub(super) fn sorter(&self, parts: usize) -> SorterOptions {
         SorterOptions { memory_bytes: self.options.memory_bytes / parts, directory: self.options.temporary.clone() }
     }
 }
 
-enum Shape {
+/// How much of time a window takes in.
+pub(super) enum Shape {
+    /// All.
     Now,
+    /// All up to a t.
     Past(i64),
+    /// Not the beginning.
     Part,
 }
 

@@ -124,20 +124,15 @@ impl Session for Client {
             let [headers, metas, values] =
                 [0, 1, 2].map(|part| piece.iter().map(|(_, parts)| &parts[part][..]).collect::<Vec<_>>());
             let bytes = Type::BYTEA_ARRAY;
-            let parameters: [(&(dyn ::postgres::types::ToSql + Sync), Type); 4] = [
-                (&ids, Type::VARCHAR_ARRAY),
-                (&headers, bytes.clone()),
-                (&metas, bytes.clone()),
-                (&values, bytes),
-            ];
+            let parameters: [(&(dyn ::postgres::types::ToSql + Sync), Type); 4] =
+                [(&ids, Type::VARCHAR_ARRAY), (&headers, bytes.clone()), (&metas, bytes.clone()), (&values, bytes)];
             transaction.query_typed(&statement, &parameters).map_err(failure)?;
         }
         transaction.commit().map_err(failure)
     }
 
     fn list(&mut self, table: &Table, after: &str, most: usize) -> Result<Vec<String>, Failure> {
-        let statement =
-            format!("SELECT id FROM {table} WHERE id > $1 AND header IS NOT NULL ORDER BY id LIMIT {most}");
+        let statement = format!("SELECT id FROM {table} WHERE id > $1 AND header IS NOT NULL ORDER BY id LIMIT {most}");
         let rows = self.query_typed(&statement, &[(&after, Type::VARCHAR)]).map_err(failure)?;
         rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(failure)
     }

@@ -2,10 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::borrow::Cow;
+
+use num_bigint::BigInt;
 use proptest::prelude::*;
 
-use super::*;
-use crate::id::unhex;
+use super::{Reader, Writer};
+use crate::error::DecodeError;
+use crate::id::{hex, unhex};
+use crate::record::datom::edn::generated;
+use crate::record::datom::{BigDecimal, Value};
 
 fn read(hex: &str) -> Result<Value<'static>, DecodeError> {
     let bytes = Vec::leak(unhex(hex).unwrap());
@@ -142,5 +148,101 @@ proptest! {
         let mut reader = Reader::new(&bytes);
         while reader.value().is_ok() && !reader.at_end() {}
         let _ = Reader::new(&bytes).map_with_list::<DecodeError>("datoms", &mut |_| Ok(()));
+    }
+}
+
+fn written(value: &Value<'_>) -> Vec<u8> {
+    let mut writer = Writer::new();
+    writer.value(value).unwrap();
+    writer.finish()
+}
+
+#[test]
+fn golden_values_are_written_as_clojure_writes_them() {
+    let golden = include_str!("../../../../tests/fixtures/fressian-golden.txt");
+    let mut count = 0;
+    for line in golden.lines() {
+        let hex_text = line.rsplit(' ').next().unwrap();
+        let is_hex = hex_text.len() % 2 == 0 && !hex_text.is_empty() && hex_text.bytes().all(|b| b.is_ascii_hexdigit());
+        let whole = is_hex && !["STR", "BYTES", "KW40", "RESET", "FOOTER"].iter().any(|word| line.starts_with(word));
+        // Plain Fressian writes vectors and lists alike, and arrays of other kinds than bytes, floats and doubles.
+        let other = ["[J", "[I", "[Z", "Object;", "Vector", "PersistentList", "xxxx"];
+        if !whole || other.iter().any(|word| line.contains(word)) {
+            continue;
+        }
+        assert_eq!(hex(&written(&read(hex_text).unwrap())), hex_text, "{line}");
+        count += 1;
+    }
+    assert!(count > 70, "{count}");
+}
+
+#[test]
+fn long_texts_and_bytes_are_cut_as_java_cuts_them() {
+    let bytes = written(&Value::Bytes(Cow::Owned(vec![0; 140_000])));
+    assert_eq!((bytes.len(), &bytes[..4]), (140_012, &[0xd8, 0x68, 0xff, 0xff][..]));
+    let letters = written(&Value::String(Cow::Owned(vec![b'x'; 70_000])));
+    assert_eq!((letters.len(), hex(&letters[..4])), (70_008, "e2690000".to_owned()));
+    let accents = written(&text(&"é".repeat(30_000)));
+    assert_eq!((accents.len(), hex(&accents[..4])), (60_004, "e368ea60".to_owned()));
+    // 65,536 is no multiple of three: Java does not cut inside a unit, but it does cut between surrogates.
+    let faces = "😀".repeat(20_000);
+    let faces_written = written(&text(&faces));
+    assert_eq!(hex(&faces_written[..4]), "e268ffff");
+    assert_eq!(Reader::new(&faces_written).value().unwrap(), text(&faces));
+}
+
+#[test]
+fn names_are_said_once() {
+    let list = Value::List((0..40).chain(0..40).map(|n| Value::Keyword(Cow::Owned(format!("ns/k{n}")))).collect());
+    let bytes = written(&list);
+    assert_eq!(read(&hex(&bytes)).unwrap(), list);
+    // The second mention of the 33rd name takes three bytes: its index no longer fits in a code.
+    assert!(bytes.ends_with(&[0xca, 0x80, 0xcc, 40]), "{}", hex(&bytes[bytes.len() - 8..]));
+    let tuples = Value::Tuple(vec![Value::Tuple(vec![Value::Long(1)]), Value::Tuple(Vec::new())]);
+    assert_eq!(hex(&written(&tuples)), "efde707665630202a00101a000");
+}
+
+/// What a writer makes of a value: zeros of doubles lose their sign, tags become what stands on them.
+fn as_kept(value: Value<'static>) -> Value<'static> {
+    match value {
+        Value::Double(x) if x == 0.0 => Value::Double(0.0),
+        Value::Doubles(all) => Value::Doubles(all.into_iter().map(|x| if x == 0.0 { 0.0 } else { x }).collect()),
+        Value::Tuple(all) => Value::Tuple(all.into_iter().map(as_kept).collect()),
+        Value::List(all) => Value::List(all.into_iter().map(as_kept).collect()),
+        Value::Set(all) => Value::Set(all.into_iter().map(as_kept).collect()),
+        Value::Map(all) => Value::Map(all.into_iter().map(|(k, v)| (as_kept(k), as_kept(v))).collect()),
+        Value::Tagged(tag, inner) => Value::Tagged(tag, Box::new(as_kept(*inner))),
+        other => other,
+    }
+}
+
+/// Tags that the reader takes for something else.
+fn has_known_tag(value: &Value<'_>) -> bool {
+    match value {
+        Value::Tagged(tag, inner) => {
+            ["pvec", "plist", "irecord", "char", "byte", "ratio"].contains(&tag.as_ref()) || has_known_tag(inner)
+        }
+        Value::Tuple(all) | Value::List(all) | Value::Set(all) => all.iter().any(has_known_tag),
+        Value::Map(all) => all.iter().any(|(k, v)| has_known_tag(k) || has_known_tag(v)),
+        _ => false,
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_value_is_read_as_it_was_written(value in generated::value()) {
+        prop_assume!(!has_known_tag(&value));
+        let bytes = written(&value);
+        let mut reader = Reader::new(&bytes);
+        let read = reader.value().unwrap();
+        prop_assert!(reader.at_end());
+        prop_assert_eq!(read, as_kept(value));
+    }
+
+    #[test]
+    fn texts_of_java_sort_by_utf_16_units(a: String, b: String) {
+        let units = |text: &str| { let mut out = Vec::new(); super::put_units(text.as_bytes(), &mut out); out };
+        let order = a.encode_utf16().cmp(b.encode_utf16());
+        prop_assert_eq!(units(&a).cmp(&units(&b)), order);
     }
 }

@@ -1,14 +1,13 @@
-//! Fressian to values: the encoding of Datahike's stores and of datacamp's chunks.
-//!
-//! A document may refer back to what it already said (priority cache) and name its record types once (struct cache).
-//! Some tags lie about how many components follow (`pvec`, `plist`, `irecord`): they carry a count of their own.
+//! Fressian to values.
 
 use std::borrow::Cow;
 
 use num_bigint::BigInt;
 
-use super::{BigDecimal, Value};
+use super::text::wtf8;
 use crate::error::DecodeError;
+use crate::record::datom::cbor;
+use crate::record::datom::{BigDecimal, Value};
 
 /// How deep values may nest.
 const DEPTH_LIMIT: u32 = 64;
@@ -156,7 +155,7 @@ impl<'b> Reader<'b> {
             0xc0 => Value::Map(self.map(deeper)?),
             0xc1 => {
                 let mut elements = self.list(deeper)?;
-                super::cbor::order_set(&mut elements)?;
+                cbor::order_set(&mut elements)?;
                 Value::Set(elements)
             }
             0xc3 => {
@@ -216,11 +215,11 @@ impl<'b> Reader<'b> {
             0xf8 => Value::Long(self.unsigned(8)?),
             0xf9 => {
                 let float = f32::from_bits(self.unsigned(4)? as u32);
-                Value::Float(super::cbor::canonical_float(float))
+                Value::Float(cbor::canonical_float(float))
             }
             0xfa => {
                 let double = f64::from_bits(self.unsigned(8)? as u64);
-                Value::Double(super::cbor::canonical_double(double))
+                Value::Double(cbor::canonical_double(double))
             }
             0xfb => Value::Double(0.0),
             0xfc => Value::Double(1.0),
@@ -310,7 +309,7 @@ impl<'b> Reader<'b> {
         while let Some(key) = flat.next() {
             entries.push((key, flat.next().ok_or(invalid("map: a key without a value"))?));
         }
-        super::cbor::order_map(&mut entries)?;
+        cbor::order_map(&mut entries)?;
         Ok(entries)
     }
 
@@ -461,55 +460,6 @@ fn weight(value: &Value<'_>) -> usize {
     }
 }
 
-/// Java's strings encode each UTF-16 unit by itself, in one to three bytes. Here pairs of surrogates become one
-/// character again; lone ones stay.
-fn wtf8(units: Cow<'_, [u8]>) -> Result<Cow<'_, [u8]>, DecodeError> {
-    if units.is_ascii() {
-        return Ok(units);
-    }
-    if let Ok(text) = std::str::from_utf8(&units) {
-        // What is UTF-8 without four-byte characters is already right, and those Java never writes.
-        return if text.chars().all(|c| u32::from(c) < 0x10000) { Ok(units) } else { Err(invalid("string")) };
-    }
-    let mut out = Vec::with_capacity(units.len());
-    let mut rest: &[u8] = &units;
-    while let Some(&first) = rest.first() {
-        let (unit, len) = match (first >> 4, rest) {
-            (0..=7, _) => (u16::from(first), 1),
-            (12 | 13, [a, b, ..]) => (u16::from(a & 0x1f) << 6 | continuation(*b)?, 2),
-            (14, [a, b, c, ..]) => (u16::from(a & 0x0f) << 12 | continuation(*b)? << 6 | continuation(*c)?, 3),
-            _ => return Err(invalid("string")),
-        };
-        rest = &rest[len..];
-        push_unit(unit, &mut out);
-    }
-    Ok(Cow::Owned(out))
-}
-
-fn continuation(byte: u8) -> Result<u16, DecodeError> {
-    if byte & 0xc0 == 0x80 { Ok(u16::from(byte & 0x3f)) } else { Err(invalid("string")) }
-}
-
-/// Appends a UTF-16 unit, joining it with a high surrogate before it.
-fn push_unit(unit: u16, out: &mut Vec<u8>) {
-    if (0xdc00..0xe000).contains(&unit)
-        && let Some(&[0xed, b, c]) = out.last_chunk::<3>()
-        && (0xa0..0xb0).contains(&b)
-    {
-        let high = u32::from(b & 0x0f) << 6 | u32::from(c & 0x3f);
-        let point = 0x10000 + (high << 10 | u32::from(unit - 0xdc00));
-        out.truncate(out.len() - 3);
-        let mut buffer = [0; 4];
-        let character = char::from_u32(point).expect("a surrogate pair is a character");
-        out.extend_from_slice(character.encode_utf8(&mut buffer).as_bytes());
-        return;
-    }
-    match char::from_u32(u32::from(unit)) {
-        Some(character) => out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
-        None => out.extend_from_slice(&[0xed, 0x80 | (unit >> 6 & 0x3f) as u8, 0x80 | (unit & 0x3f) as u8]),
-    }
-}
-
 fn adler32(bytes: &[u8]) -> u32 {
     let (mut a, mut b) = (1u32, 0u32);
     // 5,552 is how many bytes can be summed before 32 bits overflow.
@@ -523,6 +473,3 @@ fn adler32(bytes: &[u8]) -> u32 {
     }
     b << 16 | a
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,151 @@
+//! Datoms to a store of Datahike that it opens: all indices, schema, commit record and head of every branch.
+//!
+//! Each index is sorted on disk and built from the leaves up, so that memory is limited whatever the store's size. What
+//! makes the store a database, the heads and the list of branches, is written last: a store that was left halfway holds
+//! none, and may be written again.
+
+mod blobs;
+mod branch;
+mod config;
+mod row;
+mod schema;
+mod tree;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::datahike::encode_head::{self, Lifetime};
+use crate::datahike::{Home, MAIN_BRANCH, StoreKey};
+use crate::error::{Error, ErrorKind, Result};
+use crate::record::datom::Value;
+use crate::record::datom::fressian::Writer;
+
+pub use branch::{BranchWriter, Membership};
+pub use schema::{Schema, SchemaBuilder};
+
+use blobs::Blobs;
+
+/// How a store is written.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Whether addresses are hashes of the nodes; by default what the configuration of the database says.
+    pub crypto_hash: Option<bool>,
+    /// Children of a node, at most.
+    pub branching_factor: usize,
+    /// Anonymous memory that sorting may take, roughly.
+    pub memory_bytes: usize,
+    /// Where sorted runs are spilled; the system's temporary folder by default.
+    pub temporary: Option<PathBuf>,
+    /// When the store is written, in milliseconds since 1970.
+    pub now: i64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            crypto_hash: None,
+            branching_factor: crate::datahike::encode_node::BRANCHING_FACTOR,
+            memory_bytes: 64 << 20,
+            temporary: None,
+            now: 0,
+        }
+    }
+}
+
+/// What is known of a branch besides its datoms.
+#[derive(Clone, Debug, Default)]
+pub struct Description {
+    /// Its name, without the colon.
+    pub branch: String,
+    /// Whether the database keeps history.
+    pub keep_history: bool,
+    /// Properties of the snapshot: `config` and `meta` as EDN, `max-t`, `max-eid`.
+    pub properties: BTreeMap<String, String>,
+}
+
+/// What was written.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Written {
+    /// Datoms, each once however many indices hold it.
+    pub datoms: u64,
+    /// Blobs.
+    pub blobs: u64,
+    /// Bytes of these.
+    pub bytes: u64,
+    /// What the store holds otherwise than it was: what, and how often.
+    pub notes: BTreeMap<String, u64>,
+}
+
+/// A store that is being written.
+pub struct Target {
+    home: Arc<dyn Home>,
+    location: String,
+    options: Options,
+    blobs: Blobs,
+    heads: Vec<Head>,
+    written: Written,
+}
+
+/// A branch whose nodes are written.
+struct Head {
+    branch: String,
+    commit: [u8; 16],
+    record: Vec<u8>,
+}
+
+impl Target {
+    /// A store in `home`, which must not hold a database. `location` is where that is, as the database will be told.
+    pub fn create(home: Arc<dyn Home>, location: &str, options: Options) -> Result<Self> {
+        if home.get(StoreKey::keyword(MAIN_BRANCH))?.is_some() {
+            return Err(Error::new(ErrorKind::AlreadyExists, home.name(), "holds a Datahike database already"));
+        }
+        if options.branching_factor < 4 {
+            return Err(Error::new(ErrorKind::Usage, home.name(), "nodes have at least 4 children"));
+        }
+        let blobs = Blobs::new(Arc::clone(&home), options.now);
+        Ok(Self { home, location: location.to_owned(), options, blobs, heads: Vec::new(), written: Written::default() })
+    }
+
+    /// Begins a branch; the one before must be finished.
+    pub fn branch(&mut self, description: Description) -> BranchWriter<'_> {
+        BranchWriter::new(self, description)
+    }
+
+    /// Writes the heads and the list of branches: from then on the store is a database.
+    pub fn finish(mut self) -> Result<Written> {
+        let name = self.home.name();
+        let refused = |why| Error::new(ErrorKind::Data, name.clone(), "head").because(why);
+        self.blobs.flush()?;
+        let now = self.options.now;
+        let plain = crate::datahike::Compression::None;
+        // A commit stands before the head that names it, and the main branch behind the others.
+        for head in &self.heads {
+            let key = Value::Uuid(head.commit);
+            let blob = encode_head::blob(&key, Lifetime::Immutable, &head.record, now, plain).map_err(refused)?;
+            self.blobs.put(blob)?;
+        }
+        self.blobs.flush()?;
+        self.heads.sort_by_key(|head| head.branch == MAIN_BRANCH);
+        for head in &self.heads {
+            let key = Value::Keyword(head.branch.clone().into());
+            let blob = encode_head::blob(&key, Lifetime::Mutable, &head.record, now, plain).map_err(refused)?;
+            self.blobs.put(blob)?;
+            self.blobs.flush()?;
+        }
+        let names = self.heads.iter().map(|head| Value::Keyword(head.branch.clone().into())).collect();
+        let mut writer = Writer::new();
+        writer
+            .value(&Value::Set(names))
+            .map_err(|e| Error::new(ErrorKind::Data, name.clone(), "branches").because(e))?;
+        let key = Value::Keyword("branches".into());
+        self.blobs.put(encode_head::blob(&key, Lifetime::Mutable, &writer.finish(), now, plain).map_err(refused)?)?;
+        self.blobs.flush()?;
+        let (blobs, bytes) = self.blobs.finish()?;
+        Ok(Written { blobs, bytes, ..self.written })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,1 @@
+//! Stores written, and read back.
