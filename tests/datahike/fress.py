@@ -64,6 +64,9 @@ class Dec:
     def __init__(self, unscaled, scale):
         self.unscaled, self.scale = unscaled, scale
 
+    def __repr__(self):
+        return f"{self.unscaled}e-{self.scale}"
+
 
 class Ratio:
     """A fraction."""
@@ -72,6 +75,9 @@ class Ratio:
 
     def __init__(self, numerator, denominator):
         self.numerator, self.denominator = numerator, denominator
+
+    def __repr__(self):
+        return f"{int(self.numerator)}/{int(self.denominator)}"
 
 
 class Tagged:

@@ -24,7 +24,8 @@ def java_double(x):
         return "NaN"
     if x in (float("inf"), float("-inf")):
         return "Infinity" if x > 0 else "-Infinity"
-    return java_digits(x, repr(float(x)))
+    text = repr(float(x))
+    return java_digits(x, f"{x:.1e}" if len(Decimal(text).normalize().as_tuple().digits) == 1 else text)
 
 
 def java_digits(x, shortest):
@@ -43,10 +44,14 @@ def java_digits(x, shortest):
 
 
 def java_float(x):
-    """Float.toString: the shortest digits that give the float back."""
-    for precision in range(1, 10):
+    """Float.toString: the shortest digits, but two at least, that give the float back."""
+    for precision in range(2, 10):
         text = f"{float(x):.{precision}g}"
-        if struct.pack(">f", float(text)) == struct.pack(">f", float(x)):
+        try:
+            same = struct.pack(">f", float(text)) == struct.pack(">f", float(x))
+        except OverflowError:
+            same = False
+        if same:
             return java_digits(float(x), text)
     return java_digits(float(x), f"{float(x):.9g}")
 

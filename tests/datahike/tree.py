@@ -17,18 +17,19 @@ from walk import Node as Stored
 class Item:
     """A datom with its parts encoded, shared by the indices it stands in."""
 
-    __slots__ = ("d", "e", "v", "rest", "a_key", "v_key", "coerced", "plain")
+    __slots__ = ("d", "head", "word", "value_word", "tail", "a_key", "v_key", "coerced", "plain")
 
     def __init__(self, d):
         self.d = d
-        self.e = fress.integer(d[0])
         value = d[2]
         writer = fress.Writer()
         if type(value) is not Kw:
             writer.write(value)
-        self.v = None if type(value) is Kw else writer.bytes()
-        self.plain = not writer.structs and not writer.texts
-        self.rest = fress.integer(d[3]) + (b"\xf5" if d[4] else b"\xf6")
+        self.plain = not writer.structs and not writer.texts and type(d[1]) is Kw
+        self.head = b"\x05" + fress.integer(d[0])
+        self.word = str(d[1])
+        self.value_word = str(value) if type(value) is Kw else None
+        self.tail = writer.bytes() + fress.integer(d[3]) + (b"\xf5" if d[4] else b"\xf6")
         self.a_key = order.attribute_key(d[1])
         self.v_key = order.key(value)
         self.coerced = None
@@ -74,6 +75,7 @@ class Names:
         return bytes((0x80 + at,)) if at < 32 else b"\xcc" + fress.integer(at)
 
     def word(self, keyword):
+        """A keyword by its name: in full the first time, then by what is cached of it."""
         known = self.words.get(keyword)
         if known is None:
             namespace, name = fress.split_name(keyword)
@@ -320,27 +322,27 @@ class Tree:
         size = 1 + len(more) + (not leaf) + (not leaf or self.legacy)
         out = [b"\xef", fress.string(self.tag(node)), b"\x01\xc0", counted(2 * size)]
         if not leaf or self.legacy:
-            out += [word(Kw("level")), fress.integer(node.level)]
-        out.append(word(Kw("keys")))
+            out += [word("level"), fress.integer(node.level)]
+        out.append(word("keys"))
         datom_tag, vector_tag = b"\xef" + fress.string("datahike.datom.Datom") + b"\x01", b"\xef" + fress.string("pvec") + b"\x02"
         if self.legacy:
             out.append(counted(n))
-            first, then = datom_tag + vector_tag + b"\x05", b"\xa1\xa2\x05"
+            first, then = datom_tag + vector_tag, b"\xa1\xa2"
         else:
             out += [vector_tag, fress.integer(n)]
-            first, then = datom_tag + b"\xa1\x05", b"\xa2\xa1\x05"
-        push = out.append
+            first, then = datom_tag + b"\xa1", b"\xa2\xa1"
+        known, push = names.words.get, out.append
         for item in node.items:
-            a, v = item.d[1], item.v
             push(first)
-            push(item.e)
-            push(word(a) if type(a) is Kw else fress.integer(a))
-            push(word(item.d[2]) if v is None else v)
-            push(item.rest)
+            push(item.head)
+            push(known(item.word) or word(item.word))
+            if item.value_word is not None:
+                push(word(item.value_word))
+            push(item.tail)
             first = then
         if not leaf:
-            out += [word(Kw("addresses")), counted(n) if self.legacy else b"\xa1" + fress.integer(n)]
+            out += [word("addresses"), counted(n) if self.legacy else b"\xa1" + fress.integer(n)]
             out += [b"\xc3\xd9\x10" + a.bytes for a in self.kid_addresses(node)]
         for name, value in more:
-            out += [word(name), fress.integer(value)]
+            out += [word(str(name)), fress.integer(value)]
         return b"".join(out)
