@@ -124,29 +124,42 @@ class Absent(Exception):
 
 
 class Reader:
-    """Reads a store as an outsider: no locks, nothing created."""
+    """Reads a store as an outsider: no locks, nothing created. What was read is kept while its file stays the same."""
 
     def __init__(self, path, secret=None):
         self.path, self.secret = Path(path), secret
-        self.newest = 0
-
-    def raw(self, key):
-        try:
-            data = (self.path / file_name(key)).read_bytes()
-        except FileNotFoundError:
-            data = b""
-        if not data:
-            raise Absent(f"{key!r} ({file_name(key)})")
-        return data
+        self.kept, self.newest, self.last_write = {}, 0, 0
 
     def load(self, key):
-        meta, value = decode_blob(self.raw(key), self.secret)
+        name = file_name(key)
+        try:
+            fd = os.open(self.path / name, os.O_RDONLY)
+        except FileNotFoundError:
+            raise Absent(f"{key!r} ({name}) is absent") from None
+        try:
+            stat = os.fstat(fd)
+            stamp = stat.st_mtime_ns, stat.st_ino, stat.st_size
+            kept = self.kept.get(name)
+            if kept is None or kept[0] != stamp:
+                kept = stamp, *self.decoded(key, name, os.read(fd, stat.st_size))
+                self.kept[name] = kept
+        finally:
+            os.close(fd)
+        self.last_write = kept[1]
+        self.newest = max(self.newest, self.last_write)
+        return kept[2]
+
+    def decoded(self, key, name, data):
+        if not data:
+            raise Absent(f"{key!r} ({name}) is empty")
+        try:
+            meta, value = decode_blob(data, self.secret)
+        except Malformed as e:
+            raise Malformed(f"{key!r} ({name}): {e}") from None
         stored = meta.get(Kw("key"))
         if type(stored) is not type(key) or stored != key:
-            raise Malformed(f"{file_name(key)} holds the key {stored!r}, not {key!r}")
-        self.last_write = meta.get(Kw("last-write")) or 0
-        self.newest = max(self.newest, self.last_write)
-        return value
+            raise Malformed(f"{name} holds the key {stored!r}, not {key!r}")
+        return meta.get(Kw("last-write")) or 0, value
 
 
 class Disk:

@@ -110,12 +110,12 @@ class Database:
         """Attributes whose history is partly in the current index."""
         return self.attributes("db.cardinality/many") | self.attributes("db/noHistory")
 
-    def current_and_history(self):
+    def current_and_history(self, visit=None):
         """Both sets as lists of datoms; without history the second is the first."""
-        current = list(self.walk("eavt"))
+        current = list(self.walk("eavt", visit))
         if not self.history:
             return current, current
-        temporal = list(self.walk("temporal-eavt"))
+        temporal = list(self.walk("temporal-eavt", visit))
         kept, seen = self.kept_in_current(), {identity(d) for d in temporal}
         return current, temporal + [d for d in current if d[1] in kept and identity(d) not in seen]
 
@@ -130,24 +130,53 @@ def snapshot(path, attempts=200, secret=None, branch="db"):
     A node whose address was given to another one is told by its `:last-write`: all nodes of a head are older than it.
     In the same millisecond that proves nothing, unless the head still stands when the walk is over.
     """
-    last = None
+    last, reader = None, Reader(path, secret)
     for restart in range(attempts):
+        address = None
+
+        def visit(at, node, parent, place, slots):
+            nonlocal address
+            address = at
+            if reader.last_write > head:
+                raise Torn(f"node {at} is newer than the root")
+
         try:
-            reader = Reader(path, secret)
             db = Database(reader, branch)
             head = db.last_write
             reader.newest = 0
-            current, history = db.current_and_history()
+            current, history = db.current_and_history(visit)
             count = db.root("eavt")[0].get(k("count"))
             if count is not None and count >= 0 and count != len(current):
-                raise Torn(f"{len(current)} datoms where the root counts {count}")
+                raise Torn(f"{len(current)} datoms where the root {db.root('eavt')[0].get(k('address'))} counts {count}")
             if any(d[3] > db.max_tx for d in history):
-                raise Torn("a datom newer than the root")
-            if reader.newest > head:
-                raise Torn("a node newer than the root")
+                raise Torn(f"a datom newer than the root, node {address}")
             if reader.newest == head and Database(Reader(path, secret), branch).commit != db.commit:
-                raise Torn("a node as old as the root, which is gone")
+                raise Torn(f"node {address} is as old as the root, which is gone")
             return db, current, history, restart
         except (Absent, Malformed, Torn) as e:
             last = e
     raise Torn(f"{attempts} attempts: {last}")
+
+
+def main():
+    """`walk.py STORE`: one snapshot, as digests. `--gullible` believes addresses, as a reader must not."""
+    import json
+    import sys
+
+    import edn
+
+    path, gullible = sys.argv[1], "--gullible" in sys.argv
+    try:
+        if gullible:
+            db = Database(Reader(path))
+            (current, history), restarts = db.current_and_history(), 0
+        else:
+            db, current, history, restarts = snapshot(path)
+    except (Torn, Absent, Malformed) as e:
+        sys.exit(str(e))
+    print(json.dumps({"commit": str(db.commit), "t": db.max_tx, "restarts": restarts,
+                      "current": edn.digest_of(map(edn.line, current)), "history": edn.digest_of(map(edn.line, history))}))
+
+
+if __name__ == "__main__":
+    main()

@@ -378,16 +378,20 @@ class Database:
         self.entities.append(e)
         return e
 
+    def size(self):
+        """Datoms that are no transaction's instant."""
+        return self.current.count - (self.max_tx - TX0)
+
     def operation(self):
         r = self.rng
         chance = r.random()
-        if not self.entities or chance < 0.04 and self.current.count < self.args.datoms * 1.2:
+        if not self.entities or chance < 0.04 and self.size() < self.args.datoms * 1.2:
             self.touched.add(self.new_entity())
             return
         e = r.choice(self.entities)
         if e in self.touched:
             return
-        if chance < 0.06 and self.current.count > self.args.datoms:
+        if chance < 0.06 and self.size() > self.args.datoms:
             for held in list(self.model[e].values()):
                 for item in list(held.values()):
                     self.retract(item)
