@@ -53,8 +53,8 @@ def plain(x):
 class Check:
     """One store; collects what is wrong instead of stopping at the first."""
 
-    def __init__(self, path, secret=None, loose=False):
-        self.reader, self.loose = Store(path, secret), loose
+    def __init__(self, path, secret=None, loose=False, branching=512):
+        self.reader, self.loose, self.branching = Store(path, secret), loose, branching
         self.wrong, self.stale = [], 0
         self.report = {}
 
@@ -67,7 +67,7 @@ class Check:
         stored, root = db.root(name)
         where = f":{db.branch} {name}"
         crypto = bool(db.config.get(k("crypto-hash?")))
-        branching = stored.get(k("branching-factor")) or root.branching or 512
+        branching = stored.get(k("branching-factor")) or root.branching or self.branching
         nodes = {"leaves": 0, "branches": 0, "smallest": None, "greatest": 0, "levels": root.level + 1}
 
         def visit(address, node, slots, is_root):
@@ -148,6 +148,9 @@ class Check:
             held = {i: self.index(db, i) for i in walk.INDICES if db.record.get(k(i + "-key")) is not None}
         except (Absent, Malformed) as e:
             self.fail(f":{name}", f"{type(e).__name__}: {e}")
+            return [], []
+        except (AttributeError, KeyError, TypeError, ValueError) as e:
+            self.fail(f":{name}", f"something is not of the kind it must be: {e}")
             return [], []
         indexed = db.attributes("db/index")
         for head in ("", "temporal-"):
@@ -252,9 +255,10 @@ def main():
     parser.add_argument("--expect-history")
     parser.add_argument("--loose-separators", action="store_true",
                         help="for stores that Datahike wrote: branch keys left behind by upserts and such are no failure")
+    parser.add_argument("--branching", type=int, default=512, help="of nodes that do not say it themselves, those of 0.6")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    check = Check(args.store, args.secret, args.loose_separators)
+    check = Check(args.store, args.secret, args.loose_separators, args.branching)
     check.run()
     for which, path in enumerate((args.expect_current, args.expect_history)):
         if path:
