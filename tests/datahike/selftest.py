@@ -59,10 +59,10 @@ def vectors():
     expect(order.compare(b"\x80", b"\x7f") < 0 and order.compare(1, 1.0) == 0, "signed bytes, numbers across types")
 
 
-def written(work, name, options, branching=16):
+def written(work, name, options, branching=16, goes_on=True):
     """A store of a kind, checked, gone on with, checked again."""
     path, log = work / name, work / f"{name}.truth"
-    for commits, seed in ((60, 1), (20, 2)):
+    for commits, seed in ((60, 1), (20, 2))[: 1 + goes_on]:
         done = subprocess.run([sys.executable, str(HERE / "writer.py"), str(path), "--truth", str(log), "--datoms", "1200",
                                "--branching", str(branching), "--commits", str(commits), "--seed", str(seed), *options.split()],
                               capture_output=True, text=True)
@@ -178,11 +178,12 @@ def main():
         plain = written(work, "plain", "--purge-every 7")
         written(work, "recycle", "--recycle --grace 0.01 --locks")
         written(work, "gc", "--gc-every 5 --second-branch 9 --sync")
+        written(work, "buffered", "--diff-buf 24 --purge-every 9", goes_on=False)
         written(work, "fused", "--fused --recycle")
         written(work, "legacy", "--legacy", 512)
         written(work, "current", "--no-history --no-graph")
         crypto = written(work, "crypto", "--crypto-hash --gc-every 11")
-        print("7 kinds of stores written, gone on with and read back")
+        print("8 kinds of stores written, gone on with and read back")
         todo = [(what, damage, plain) for what, damage in damages().items()]
         todo.append(("not the hash of the node", damages()["eavt and aevt"], crypto))
         for what, damage, source in todo:

@@ -35,11 +35,12 @@ UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}
 SCENARIOS = {
     "recycle": (20, False, "--datoms 2000 --branching 16 --recycle --grace 0.05"),
     "recycle-512": (5, False, "--datoms 2000 --recycle --grace 0.02 --purge-every 20"),
-    "gc": (15, False, "--datoms 2000 --branching 32 --gc-every 3 --second-branch 7"),
+    "gc": (10, False, "--datoms 2000 --branching 32 --gc-every 3 --second-branch 7"),
     "legacy": (10, False, "--datoms 2000 --branching 512 --legacy --recycle --grace 0.02"),
     "big-recycle": (15, False, "--datoms 20000 --branching 64 --recycle --grace 0.2"),
     "big-gc": (10, False, "--datoms 20000 --branching 512 --gc-every 100 --purge-every 15"),
     "fused": (5, False, "--datoms 2000 --branching 64 --fused --recycle --grace 0.05"),
+    "buffered": (5, False, "--datoms 2000 --branching 16 --diff-buf 24 --recycle --grace 0.05"),
     "crypto": (5, False, "--datoms 2000 --branching 32 --crypto-hash --gc-every 5"),
     "plain": (5, False, "--datoms 2000 --grace 0.02 --no-history --no-graph --branching 128 --recycle"),
     "slow-gc": (5, True, "--datoms 20000 --branching 64 --gc-every 1 --rate 8"),

@@ -10,7 +10,7 @@ from bisect import bisect_left
 import fress
 import order
 from fress import Datom, Kw, Map, PList, Tagged
-from hasch import coerce, hasch_of_coerced, sequence
+from hasch import coerce, hasch, hasch_of_coerced
 from walk import Node as Stored
 
 
@@ -52,11 +52,12 @@ def sort_key(index):
 class Node:
     """`items` are the datoms of a leaf, the greatest datom of each child of a branch; a child may be an address still."""
 
-    __slots__ = ("level", "keys", "items", "kids", "address", "count", "anchor", "slots")
+    __slots__ = ("level", "keys", "items", "kids", "address", "count", "dirty", "base", "buffered")
 
     def __init__(self, level, keys, items, kids=None, address=None, count=None):
         self.level, self.keys, self.items, self.kids = level, keys, items, kids
         self.address, self.count = address, count
+        self.dirty, self.base, self.buffered = address is None, None, 0
 
 
 class Names:
@@ -91,6 +92,8 @@ def counted(n):
 
 class Tree:
     """One index. `store` loads nodes and takes freed addresses; see `writer.Database`."""
+
+    buffer = 0
 
     def __init__(self, index, store, branching, legacy=False, crypto=False, root=None):
         self.index, self.store, self.branching = index, store, branching
@@ -162,6 +165,10 @@ class Tree:
             self.store.freed(node.address)
             node.address = None
 
+    def reshape(self, node):
+        """Before a node is split, joined or shared out."""
+        self.touch(node)
+
     def add(self, item):
         right = self._add(self.root, self.key(item), item)
         self.count += 1
@@ -194,6 +201,7 @@ class Tree:
         if len(node.keys) <= self.branching:
             return None
         half = len(node.keys) // 2
+        self.reshape(node)
         right = Node(node.level, node.keys[half:], node.items[half:], None if node.kids is None else node.kids[half:])
         del node.keys[half:], node.items[half:]
         if node.kids is not None:
@@ -204,7 +212,7 @@ class Tree:
         self._remove(self.root, self.key(item))
         self.count -= 1
         while self.root.kids is not None and len(self.root.kids) == 1:
-            self.touch(self.root)
+            self.reshape(self.root)
             self.root = self.child(self.root, 0)
 
     def _remove(self, node, key):
@@ -241,8 +249,8 @@ class Tree:
             self.share(node, i, child, right, (n + len(right.keys)) // 2)
 
     def join(self, node, i, a, b):
-        self.touch(a)
-        self.touch(b)
+        self.reshape(a)
+        self.reshape(b)
         a.keys += b.keys
         a.items += b.items
         if a.kids is not None:
@@ -251,8 +259,8 @@ class Tree:
         node.keys[i], node.items[i] = a.keys[-1], a.items[-1]
 
     def share(self, node, i, a, b, first):
-        self.touch(a)
-        self.touch(b)
+        self.reshape(a)
+        self.reshape(b)
         for of in ("keys", "items") if a.kids is None else ("keys", "items", "kids"):
             both = getattr(a, of) + getattr(b, of)
             setattr(a, of, both[:first])
@@ -294,9 +302,15 @@ class Tree:
         out = []
         if node.kids is not None and node.count is not None:
             out.append((Kw("subtree-count"), node.count))
+        slots = self.slots(node)
+        if slots:
+            out.append((Kw("slots"), slots))
         if not self.legacy:
-            out += [(Kw("branching-factor"), self.branching), (Kw("diff-buf-size"), 0)]
+            out += [(Kw("branching-factor"), self.branching), (Kw("diff-buf-size"), self.buffer)]
         return out
+
+    def slots(self, node):
+        """What a branch keeps for its children; nothing, in this kind of tree."""
 
     def tagged(self, node):
         """The node as a value, for a record that inlines it."""
@@ -313,7 +327,7 @@ class Tree:
 
     def encode(self, node):
         """What `fress.encode(self.tagged(node))` gives, from the encoded parts of the datoms."""
-        if not all(i.plain for i in node.items):
+        if self.slots(node) or not all(i.plain for i in node.items):
             return fress.encode(self.tagged(node))
         names = Names()
         word = names.word
@@ -346,3 +360,100 @@ class Tree:
         for name, value in more:
             out += [word(str(name)), fress.integer(value)]
         return b"".join(out)
+
+
+class BufferedTree(Tree):
+    """A tree whose branches keep what changed below them, up to `buffer` datoms, instead of storing the children anew.
+
+    A node's `address` is then where its older content is; `base` is that content, where it is not the node's own: the
+    items of a leaf, the addresses below a branch. A node that was split, joined or shared out is stored anew.
+    """
+
+    def __init__(self, *arguments, buffer):
+        super().__init__(*arguments)
+        self.buffer = buffer
+
+    def touch(self, node):
+        if not node.dirty:
+            node.dirty = True
+            if node.address and node.base is None:
+                node.base = list(node.items) if node.kids is None else self.kid_addresses(node)
+
+    def reshape(self, node):
+        if node.address:
+            self.store.freed(node.address)
+        node.address, node.base, node.dirty = None, None, True
+
+    def flush(self, keep_root=False):
+        if self.root.dirty or self.root.address is None:
+            self.settle(self.root, True)
+
+    def settle(self, node, root=False):
+        """Stores what must be; how many datoms are buffered for the node and below it afterwards."""
+        if not node.dirty:
+            return node.buffered
+        node.dirty = False
+        if node.kids is None:
+            node.count = len(node.keys)
+            if node.address and not root:
+                absent, present = self.difference(node)
+                if not absent and not present:
+                    node.base = None
+                if len(absent) + len(present) <= self.buffer:
+                    node.buffered = len(absent) + len(present)
+                    return node.buffered
+            self.put(node)
+            return 0
+        for kid in node.kids:
+            self.settle(kid)
+        node.count = sum(kid.count for kid in node.kids)
+        while sum(kid.buffered for kid in node.kids) > self.buffer:
+            self.put(max(node.kids, key=lambda kid: kid.buffered))
+        if node.address and not root and node.base == self.kid_addresses(node):
+            node.buffered = sum(kid.buffered for kid in node.kids)
+            return node.buffered
+        self.put(node)
+        return 0
+
+    def put(self, node):
+        if node.address:
+            self.store.freed(node.address)
+        node.base, node.buffered = None, 0
+        node.address = self.content_address(node) if self.crypto else self.store.new_address()
+        self.store.put_node(node.address, self.encode(node))
+
+    @staticmethod
+    def difference(node):
+        """The datoms of the stored leaf that are gone, and those that are new."""
+        if node.base is None:
+            return [], []
+        before, now = set(map(id, node.base)), set(map(id, node.items))
+        return [i for i in node.base if id(i) not in now], [i for i in node.items if id(i) not in before]
+
+    def slots(self, node):
+        if node.kids is None:
+            return None
+        out = Map()
+        for i, kid in enumerate(node.kids):
+            if kid.base is not None:
+                if kid.kids is None:
+                    absent, present = self.difference(kid)
+                    diff = Map([(Kw("present"), [x.d for x in present]), (Kw("absent"), [x.d for x in absent])])
+                else:
+                    diff = self.slots(kid)
+                out.append((i, Map([(Kw("max-key"), kid.items[-1].d), (Kw("measure"), None), (Kw("count"), kid.count),
+                                    (Kw("diff"), diff)])))
+        return out
+
+    def content_address(self, node):
+        slots = self.slots(node)
+        if slots:
+            return hasch([self.kid_addresses(node), as_vectors(slots)])
+        return super().content_address(node)
+
+
+def as_vectors(x):
+    """Datoms as the vectors that are hashed."""
+    if type(x) is Map:
+        return Map((k, as_vectors(v)) for k, v in x)
+    return [as_vectors(y) for y in x] if isinstance(x, (list, Datom)) else x

@@ -29,7 +29,7 @@ import walk
 from fress import Inst, Kw, Map, Tagged
 from hasch import address_file, hasch
 from store import Disk, Reader, encode_blob, file_name
-from tree import Item, Node, Tree
+from tree import BufferedTree, Item, Tree
 
 TX0 = 536870912
 K = Kw
@@ -139,7 +139,8 @@ class Database:
     # -- where it starts
 
     def tree(self, index):
-        return Tree(index, self.store, self.args.branching, self.args.legacy, self.args.crypto_hash)
+        common = index, self.store, self.args.branching, self.args.legacy, self.args.crypto_hash
+        return BufferedTree(*common, buffer=self.args.diff_buf) if self.args.diff_buf else Tree(*common)
 
     def create(self):
         self.id, self.created = self.store.squuid(), None
@@ -150,10 +151,11 @@ class Database:
             (K("store-cache-size"), 1000), (K("attribute-refs?"), False), (K("writer"), Map([(K("backend"), K("self"))])),
             (K("crypto-hash?"), self.args.crypto_hash), (K("schema-flexibility"), K("write")), (K("branch"), K("db"))])
         if not self.args.legacy:
-            self.config.append((K("index-config"), Map([(K("branching-factor"), self.args.branching)])))
-        for flag, key in ((self.args.fused, "fuse-index-roots?"),):
-            if flag:
-                self.config.append((K(key), True))
+            index = [(K("branching-factor"), self.args.branching)]
+            index += [(K("diff-buf-size"), self.args.diff_buf)] if self.args.diff_buf else []
+            self.config.append((K("index-config"), Map(index)))
+        if self.args.fused:
+            self.config.append((K("fuse-index-roots?"), True))
         if self.args.no_graph:
             self.config.append((K("commit-graph?"), False))
         many = [K("db.attr/preds"), K("db.entity/attrs"), K("db.entity/preds")]
@@ -433,7 +435,7 @@ class Database:
             meta = [(K("index-type"), K(index[-4:]))] + ([] if legacy else [(K("pss/storage-id"), self.id)])
             stored = [(K("meta"), Map(meta)), (K("address"), tree.root.address), (K("count"), tree.count)]
             if not legacy:
-                stored += [(K("branching-factor"), self.args.branching), (K("diff-buf-size"), 0)]
+                stored += [(K("branching-factor"), self.args.branching), (K("diff-buf-size"), self.args.diff_buf)]
             out.append((K(index + "-key"), Tagged(walk.SETS[legacy], Map(stored))))
             if self.args.fused:
                 out.append((K(index + "-root"), tree.tagged(tree.root)))
@@ -540,6 +542,7 @@ def arguments():
     parser.add_argument("--no-history", action="store_true")
     parser.add_argument("--no-graph", action="store_true", help="no commit records")
     parser.add_argument("--crypto-hash", action="store_true")
+    parser.add_argument("--diff-buf", type=int, default=0, help="datoms that a branch may hold back for its children")
     parser.add_argument("--fused", action="store_true", help="roots inlined in the record")
     parser.add_argument("--recycle", action="store_true", help="superseded addresses are used again")
     parser.add_argument("--grace", type=float, default=0.0, help="seconds before that")
@@ -553,6 +556,8 @@ def arguments():
     parser.add_argument("--die-after-nodes", type=int, default=0, help="... after so many of its nodes")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
+    if args.diff_buf and (args.fused or args.legacy):
+        parser.error("--diff-buf is neither for fused roots nor for nodes of 0.6")
     if args.recycle and (args.crypto_hash or args.second_branch):
         parser.error("addresses are used again only in stores of one branch without --crypto-hash")
     return args
