@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use datoms::DatomsSource;
-pub(super) use datoms::store_value;
+pub(super) use datoms::{cut_value, store_value};
 pub use files::{FilesSource, StreamInput, StreamSource};
 
 use crate::error::{Error, ErrorKind, Result};
