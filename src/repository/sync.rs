@@ -35,6 +35,11 @@ impl Chain {
         self.objects.contains_key(&0)
     }
 
+    /// Whether an object may be part of a chain, by its path.
+    pub fn is_part(path: &ObjectPath) -> bool {
+        parse(path).is_some()
+    }
+
     /// Says in a snapshot that it contains the chain of `session`.
     pub fn mark_contained(snapshot: &mut Snapshot, session: SnapshotId) {
         snapshot.properties.retain(|(name, _)| name != CONTAINS);

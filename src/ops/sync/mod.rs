@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-pub(super) use chain::{settle, unsettled};
+pub(super) use chain::{Fate, fate, settle, unsettled};
 pub use changes::{Changed, Changes, Followed, Step};
 pub(super) use view::materialise;
 pub use view::{Unfolded, unfolded};
