@@ -8,11 +8,12 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::merge::{self, Difference, Leaves};
+use super::record::{self, ReadBranch};
 use super::shelf::{Content, Reference, Shelf, spell};
 use super::table::{Entry, IndexTable};
 use super::trouble::{FullReason, Trouble};
 use crate::datahike::{IndexRoot, NodeKey, Stamp};
-use crate::record::datom::{Digest, decode_value, encode_value};
+use crate::record::datom::{Digest, decode_value};
 
 /// Leaves read at once.
 const LEAVES_AT_ONCE: usize = 32;
@@ -49,18 +50,6 @@ fn old_top(old: &IndexTable) -> Result<Option<Reference>, Trouble> {
     Ok(Some(Reference { key, diff: None, level: None, fused: Some(node.into_owned()) }))
 }
 
-/// A table that knows where an index begins, and nothing else yet.
-pub(super) fn begin_table(now: &IndexRoot) -> Result<IndexTable, Trouble> {
-    let root = top(now).map(|top| top.key).filter(|key| key.address.is_some());
-    let mut table = IndexTable { root, ..IndexTable::default() };
-    if let Some(node) = &now.fused {
-        let mut bytes = Vec::new();
-        encode_value(node, &mut bytes).map_err(|why| Trouble::Now(format!("the root of an index: {why}")))?;
-        table.fused = Some(bytes);
-    }
-    Ok(table)
-}
-
 /// Compares an index with what it was.
 pub(super) fn compare(
     shelf: &Shelf,
@@ -93,30 +82,22 @@ pub(super) fn compare(
         let message = format!("an index holds {} datoms instead of the stated {:?}", total.count, now.count);
         return Err(Trouble::Now(message));
     }
-    let mut table = begin_table(now)?;
+    let mut table = record::begin_table(now).map_err(Trouble::Now)?;
     table.total = total;
     table.nodes.clone_from(&old.nodes);
     gone.iter().for_each(|key| {
         table.nodes.remove(key);
     });
     table.nodes.extend(after.entries.into_iter().filter(|(key, _)| key.address.is_some()));
-    add_branches(&mut table, &new.branches);
+    record::add_branches(&mut table, &new.branches);
     Ok(Compared { difference, table })
-}
-
-/// A branch of the new tree that had to be read.
-pub(super) struct NewBranch {
-    pub(super) key: NodeKey,
-    pub(super) stamp: Option<Stamp>,
-    pub(super) level: u32,
-    pub(super) children: Vec<NodeKey>,
 }
 
 struct NewTree {
     /// In the order of the index.
     leaves: Vec<Reference>,
     /// Parents before children.
-    branches: Vec<NewBranch>,
+    branches: Vec<ReadBranch>,
     shared: HashSet<NodeKey>,
 }
 
@@ -141,13 +122,13 @@ fn descend_new(
             continue;
         }
         let (stamp, content) = shelf.read(&reference)?;
-        let Content::Branch { level, children, .. } = content else {
+        let Content::Branch { children, .. } = content else {
             tree.leaves.push(reference);
             continue;
         };
         let stamp = stamp.filter(|_| !terms.content_addresses);
         let keys = children.iter().map(|child| child.key).collect();
-        tree.branches.push(NewBranch { key: reference.key, stamp, level, children: keys });
+        tree.branches.push(ReadBranch { key: reference.key, stamp, children: keys });
         let shared = is_shared(shelf, &children, old, terms)?;
         for (child, is_shared) in children.into_iter().zip(shared).rev() {
             if !is_shared {
@@ -223,18 +204,6 @@ fn open_old(shelf: &Shelf, reference: &Reference, old: &IndexTable) -> Result<Co
     shelf.open(reference, stored.as_ref()).map_err(gone)
 }
 
-/// Totals of branches, children first.
-fn add_branches(table: &mut IndexTable, branches: &[NewBranch]) {
-    for branch in branches.iter().rev() {
-        let mut total = Digest::new();
-        branch.children.iter().filter_map(|key| table.nodes.get(key)).for_each(|entry| total.merge(&entry.total));
-        if branch.key.address.is_some() {
-            let level = u8::try_from(branch.level).unwrap_or(u8::MAX);
-            table.nodes.insert(branch.key, Entry { level, stamp: branch.stamp, total });
-        }
-    }
-}
-
 struct OldLeaves<'a> {
     shelf: &'a Shelf,
     old: &'a IndexTable,
@@ -281,7 +250,7 @@ impl Leaves for NewLeaves<'_> {
             return Err(Trouble::Now(format!("node {}: a branch where its parent has a leaf", spell(&reference.key))));
         };
         let stamp = blob.map(|(stamp, _)| stamp).filter(|_| !self.terms.content_addresses);
-        if self.entries.insert(reference.key, Entry { level: 0, stamp, total }).is_some() {
+        if self.entries.insert(reference.key, Entry { stamp, total }).is_some() {
             return Err(Trouble::Now(format!("node {} stands in an index twice", spell(&reference.key))));
         }
         Ok(Some(rows))

@@ -9,6 +9,7 @@ mod compare;
 mod facts;
 mod lookup;
 mod merge;
+mod record;
 mod shelf;
 mod table;
 mod trouble;
@@ -17,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 pub use facts::{FactChange, FactState};
+pub use record::{IndexRecorder, table_of};
 pub use shelf::ReadStats;
 pub use table::{Entry, HeadMark, IndexTable, LeafTable};
 pub use trouble::FullReason;
@@ -193,12 +195,12 @@ fn changes(
 }
 
 /// What tells this head from others.
-pub(super) fn mark(head: &Head) -> HeadMark {
+fn mark(head: &Head) -> HeadMark {
     HeadMark { hash: head.bytes_hash, commit: head.commit, max_tx: head.max_tx }
 }
 
 /// Canonical bytes of all declared attributes: whether the history takes their datoms from the current index.
-pub(super) fn attributes(schema: &SchemaMeta) -> BTreeMap<Vec<u8>, bool> {
+fn attributes(schema: &SchemaMeta) -> BTreeMap<Vec<u8>, bool> {
     let mut names: BTreeSet<Attribute<'_>> = schema.idents.keys().map(|id| Attribute::Id(*id)).collect();
     let idents = schema.idents.values().map(|name| Attribute::Keyword(name.as_str().into()));
     names.extend(idents);
@@ -275,5 +277,7 @@ fn check_stamps(shelf: &Shelf, table: &IndexTable, before: &IndexTable) -> Resul
     Ok(())
 }
 
+#[cfg(test)]
+mod testing;
 #[cfg(test)]
 mod tests;

@@ -29,8 +29,8 @@ pub(super) struct Reference {
 pub(super) enum Content {
     /// View keys with whole values, and what they add up to.
     Leaf(Vec<Vec<u8>>, Digest),
-    /// Level, the last entity of each child, children.
-    Branch { level: u32, last: Vec<i64>, children: Vec<Reference>, has_slots: bool },
+    /// The last entity of each child, children, and whether one of them differs from what is stored.
+    Branch { last: Vec<i64>, children: Vec<Reference>, has_slots: bool },
 }
 
 /// What was read.
@@ -222,7 +222,7 @@ fn content(reference: &Reference, node: Node<'_>) -> Result<Content, String> {
             };
             let children = branch.addresses.iter().enumerate().map(child).collect();
             let last = branch.keys.iter().map(|key| key.e).collect();
-            Ok(Content::Branch { level: branch.level, last, children, has_slots })
+            Ok(Content::Branch { last, children, has_slots })
         }
     }
 }

@@ -11,7 +11,7 @@
 //! | temporal index | byte 0, or byte 1 and the index |
 //!
 //! An index: byte 0, or byte 1 and the root's node key; byte 0, or byte 1, length and canonical bytes of the root, where
-//! it was part of the head; total; count of nodes, then each: node key, level (byte), stamp
+//! it was part of the head; total; count of nodes, then each: node key, stamp
 //! (byte 0, or byte 1 and 16 bytes), total. A node key: byte 0, or byte 1 and the address, 16 bytes; byte 0, or byte 1 and
 //! the hash of the slot, 16 bytes. A total: xor and sum, eight bytes each, count as varint. Numbers are varints, nodes ascend by key.
 
@@ -23,8 +23,8 @@ use crate::record::cursor::{Cursor, put_len, put_varint, put_zigzag};
 use crate::record::datom::Digest;
 
 const VERSION: u8 = 1;
-/// Least bytes of a node: neither address nor slot, level, no stamp, total.
-const NODE_MIN_BYTES: usize = 1 + 1 + 1 + 1 + 17;
+/// Least bytes of a node: neither address nor slot, no stamp, total.
+const NODE_MIN_BYTES: usize = 1 + 1 + 1 + 17;
 
 /// Every node of the indices that a snapshot of a branch was made from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,8 +66,6 @@ pub struct IndexTable {
 /// What is known of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// 0 for leaves.
-    pub level: u8,
     /// Stamp of its blob; `None` where the address itself proves the content.
     pub stamp: Option<Stamp>,
     /// The datoms below it.
@@ -141,7 +139,6 @@ fn put_index(index: &IndexTable, out: &mut Vec<u8>) {
     out.reserve(nodes.len().saturating_mul(NODE_MIN_BYTES + 34));
     for (key, entry) in nodes {
         put_key(key, out);
-        out.push(entry.level);
         put_option(entry.stamp, out, |stamp, out| out.extend_from_slice(&stamp.0));
         put_total(&entry.total, out);
     }
@@ -188,9 +185,8 @@ fn take_index(cursor: &mut Cursor<'_>) -> Result<IndexTable, DecodeError> {
         if last.is_some_and(|last| last >= key) {
             return Err(DecodeError::Invalid("order of nodes"));
         }
-        let level = cursor.byte()?;
         let stamp = take_option(cursor, |cursor| cursor.array().map(Stamp))?;
-        nodes.insert(key, Entry { level, stamp, total: take_total(cursor)? });
+        nodes.insert(key, Entry { stamp, total: take_total(cursor)? });
         last = Some(key);
     }
     Ok(IndexTable { root, fused, total, nodes })
@@ -223,11 +219,8 @@ mod tests {
     }
 
     fn indices() -> impl Strategy<Value = IndexTable> {
-        let entry = (any::<(u8, Option<[u8; 16]>)>(), totals()).prop_map(|((level, stamp), total)| Entry {
-            level,
-            stamp: stamp.map(Stamp),
-            total,
-        });
+        let entry = (any::<Option<[u8; 16]>>(), totals());
+        let entry = entry.prop_map(|(stamp, total)| Entry { stamp: stamp.map(Stamp), total });
         let fused = prop::option::of(prop::collection::vec(any::<u8>(), 0..9));
         (prop::option::of(keys()), fused, totals(), prop::collection::hash_map(keys(), entry, 0..6))
             .prop_map(|(root, fused, total, nodes)| IndexTable { root, fused, total, nodes })
