@@ -14,6 +14,7 @@ mod create;
 mod exclusive;
 mod framer;
 mod gc;
+mod kept;
 mod keys;
 mod known_place;
 mod local_cache;
