@@ -96,6 +96,11 @@ id!(
     LedgerId, 16
 );
 
+id!(
+    /// Keyed hash of the host and label of what is followed.
+    StreamId, 16
+);
+
 /// Lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use super::seal::{self, Key};
 use super::{Keyring, MasterKey};
 use crate::error::DecodeError;
-use crate::id::{BlobId, RepositoryId};
+use crate::id::{BlobId, RepositoryId, StreamId};
 
 /// What a sealing key is for; each has its own key in every epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -20,6 +20,8 @@ pub enum Purpose {
     Metadata,
     /// Index objects.
     Index,
+    /// Chains of sync segments.
+    Sync,
 }
 
 /// Every key of an open repository. Immutable; share it with `Arc`.
@@ -28,6 +30,7 @@ pub struct Keys {
     chunk_id: Key,
     node_id: Key,
     config: Key,
+    stream: Key,
     local_cache: Key,
     tree_split: Zeroizing<[u8; 16]>,
     tree_long_key: Key,
@@ -42,6 +45,7 @@ struct EpochKeys {
     tree: Key,
     metadata: Key,
     index: Key,
+    sync: Key,
     nonce: Key,
 }
 
@@ -56,6 +60,7 @@ impl Keys {
             chunk_id: key("packstone 2026-11 v1 chunk id"),
             node_id: key("packstone 2026-11 v1 node id"),
             config: key("packstone 2026-11 v1 config"),
+            stream: key("packstone 2026-11 v1 sync stream"),
             local_cache: key("packstone 2026-11 v1 local cache"),
             tree_split: Zeroizing::new(*long_split.first_chunk().expect("a key has 32 bytes")),
             tree_long_key: key("packstone 2026-11 v1 tree long key"),
@@ -81,6 +86,13 @@ impl Keys {
     /// Id of a node with this canonical encoding.
     pub fn blob_id_node(&self, canonical: &[u8]) -> BlobId {
         BlobId::new(blake3::keyed_hash(&self.node_id, canonical).into())
+    }
+
+    /// Name of the stream of a host and label: the start of the keyed hash of the host's length (u32), the host, the label.
+    pub fn stream_id(&self, host: &str, label: &str) -> StreamId {
+        let host_len = u32::try_from(host.len()).expect("no host name is near 4 GiB").to_le_bytes();
+        let hash = blake3::keyed_hash(&self.stream, &[&host_len, host.as_bytes(), label.as_bytes()].concat());
+        StreamId::new(*hash.as_bytes().first_chunk().expect("a hash has 32 bytes"))
     }
 
     /// Key of the hash that decides where nodes end.
@@ -145,6 +157,7 @@ impl EpochKeys {
             tree: derive("packstone 2026-11 v1 tree", repository, master),
             metadata: derive("packstone 2026-11 v1 metadata", repository, master),
             index: derive("packstone 2026-11 v1 index", repository, master),
+            sync: derive("packstone 2026-11 v1 sync", repository, master),
             nonce: derive("packstone 2026-11 v1 nonce", repository, master),
         }
     }
@@ -155,6 +168,7 @@ impl EpochKeys {
             Purpose::Tree => &self.tree,
             Purpose::Metadata => &self.metadata,
             Purpose::Index => &self.index,
+            Purpose::Sync => &self.sync,
         }
     }
 }
@@ -222,7 +236,7 @@ mod tests {
         assert_ne!(keys.blob_id_chunk(b""), keys.blob_id_node(b""));
         assert_ne!(keys.blob_id_chunk(b""), other.blob_id_chunk(b""));
         assert_ne!(keys.gear(), other.gear());
-        let all = [Purpose::Data, Purpose::Tree, Purpose::Metadata, Purpose::Index];
+        let all = [Purpose::Data, Purpose::Tree, Purpose::Metadata, Purpose::Index, Purpose::Sync];
         for purpose in all {
             let sealed = keys.seal(purpose, b"a", &[0; 32], b"body");
             for opener in all {

@@ -14,6 +14,7 @@ mod sealed;
 mod session;
 mod slot;
 mod snapshot;
+mod sync;
 
 pub use config::{ChunkerParameters, Config};
 pub use directory::{BlobEntry, BlobKind, Codec, FrameEntry, IndexedPack, PackDirectory, RetentionClass};
@@ -28,3 +29,4 @@ pub use sealed::Sealed;
 pub use session::{Heartbeat, SessionRecord};
 pub use slot::{KeySlot, SlotDescription, SlotError, SlotMethod};
 pub use snapshot::{NamedRoot, Outcome, Snapshot, SourceDescription, Statistics, Status};
+pub use sync::{Opening, Segment, TreeChanges};

@@ -31,6 +31,8 @@ pub(in crate::format) enum Kind {
     Ledger,
     MirrorList,
     MirrorMark,
+    SyncOpening,
+    SyncSegment,
 }
 
 impl Kind {
@@ -46,12 +48,15 @@ impl Kind {
             Self::Ledger => 8,
             Self::MirrorList => 12,
             Self::MirrorMark => 13,
+            Self::SyncOpening => 14,
+            Self::SyncSegment => 15,
         }
     }
 
     fn purpose(self) -> Purpose {
         match self {
             Self::Index => Purpose::Index,
+            Self::SyncOpening | Self::SyncSegment => Purpose::Sync,
             _ => Purpose::Metadata,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::id::{IndexId, KeySlotId, LedgerId, PackId, SnapshotId};
+use crate::id::{IndexId, KeySlotId, LedgerId, PackId, SnapshotId, StreamId};
 
 /// The path of one object below the repository's prefix.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -10,8 +10,8 @@ pub struct ObjectPath(String);
 
 impl ObjectPath {
     /// The folders that objects are in; beside them stands `config`.
-    pub const FOLDERS: [&str; 10] =
-        ["keys", "packs", "index", "sessions", "snapshots", "gc", "ledger", "mirrors", "exclusive", "probe"];
+    pub const FOLDERS: [&str; 11] =
+        ["keys", "packs", "index", "sessions", "snapshots", "gc", "sync", "ledger", "mirrors", "exclusive", "probe"];
 
     /// `config`.
     pub fn config() -> Self {
@@ -47,6 +47,11 @@ impl ObjectPath {
     /// `gc/<n>`: the n-th record of condemned packs, zero-padded so that names sort.
     pub fn gc(n: u64) -> Self {
         Self(format!("gc/{n:010}"))
+    }
+
+    /// `sync/<stream>/<session>/<n>`: opening (0) and segments (1, 2, ...) of a chain, zero-padded so that names sort.
+    pub fn sync(stream: StreamId, session: SnapshotId, n: u64) -> Self {
+        Self(format!("sync/{stream}/{session}/{n:010}"))
     }
 
     /// `ledger/<id>`: what a part of a long job has done.

@@ -4,7 +4,7 @@ use super::{Filter, Summary, mark};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{Outcome, Snapshot};
 use crate::id::SnapshotId;
-use crate::repository::{Commit, Writer};
+use crate::repository::{Chain, Commit, Writer};
 
 /// Property of a snapshot that replaces or copies another: the id of the first one, which stays through further changes.
 pub(super) const ORIGINAL: &str = "original";
@@ -53,7 +53,7 @@ fn remove_property(snapshot: &mut Snapshot, name: &str) {
 
 /// What the source said about the data, without what was noted when the snapshot was made of another.
 pub(super) fn source_properties(snapshot: &Snapshot) -> impl Iterator<Item = &(String, String)> {
-    snapshot.properties.iter().filter(|(name, _)| name != ORIGINAL && name != COPIED_FROM)
+    snapshot.properties.iter().filter(|(name, _)| name != ORIGINAL && name != COPIED_FROM && !Chain::is_mark(name))
 }
 
 /// Makes the trees of `old` safe to be taken over unread by what `writer` commits next.

@@ -28,6 +28,7 @@ mod select;
 mod shard;
 mod stats;
 mod streamed;
+mod sync;
 mod tag;
 mod values;
 mod verify;
@@ -63,6 +64,7 @@ pub use rewrite::{RewriteOptions, RewriteReport, Rewritten, rewrite};
 pub use select::*;
 pub use shard::Shard;
 pub use stats::{RestoreSize, SnapshotSize, Stats, different_files, restore_sizes, snapshot_sizes, stats};
+pub use sync::*;
 pub use tag::{Replaced, TagChange, TagOptions, TagReport, tag};
 pub use verify::{VerifyReport, verify};
 
@@ -86,7 +88,11 @@ fn open_snapshot(repository: &Repository, id: SnapshotId) -> Result<Snapshot> {
     let snapshot = match repository.find_outcome(id)? {
         Some(Outcome::Committed(snapshot)) => snapshot,
         Some(Outcome::Forgotten { .. }) => return Err(Error::new(ErrorKind::NotFound, object(), "was forgotten")),
-        _ => return Err(Error::new(ErrorKind::NotFound, object(), "no such snapshot")),
+        Some(Outcome::Fenced { .. }) | None => {
+            repository.load_index(&repository.gc_records()?)?;
+            let unfolded = sync::materialise(repository, id)?;
+            return unfolded.ok_or_else(|| Error::new(ErrorKind::NotFound, object(), "no such snapshot"));
+        }
     };
     repository.load_index(&repository.gc_records()?)?;
     Ok(snapshot)

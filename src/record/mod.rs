@@ -3,7 +3,7 @@
 //! A record is a *row*: a key, ordered as bytes, and a value. The row is the canonical form, from which node ids are made;
 //! each kind brings a column codec that stores sorted rows in fewer bytes, and a summary that lets a walk skip subtrees.
 
-mod cursor;
+pub(crate) mod cursor;
 pub mod datom;
 pub mod entry;
 mod extent;

@@ -14,6 +14,7 @@ mod create;
 mod exclusive;
 mod framer;
 mod gc;
+mod kept;
 mod keys;
 mod known_place;
 mod local_cache;
@@ -22,6 +23,7 @@ pub mod machine;
 mod mirrors;
 mod object_cache;
 mod open;
+mod overlay;
 mod packer;
 mod random;
 mod read_ahead;
@@ -30,6 +32,7 @@ mod repack;
 mod session;
 mod snapshots;
 mod store;
+mod sync;
 mod writer;
 
 use std::path::PathBuf;
@@ -42,6 +45,7 @@ pub use gc::GcRecords;
 pub use keys::{KeySlotInfo, Secret};
 pub use mirrors::{Mirrors, is_intact};
 pub use open::{Intent, OpenOptions};
+pub use overlay::OverlayWriter;
 pub use random::random;
 pub use read_ahead::{ReadAhead, Wanted};
 pub use reader::Reader;
@@ -49,9 +53,11 @@ pub use repack::Repacker;
 pub use session::{OpenSession, Session};
 pub use snapshots::{Listed, SnapshotList};
 pub use store::Store;
+pub use sync::Chain;
 pub use writer::{Commit, Delta, Writer, WriterOptions, WriterStatistics};
 
 use around::Around;
+use overlay::Overlay;
 
 use crate::crypto::{Keyring, Keys};
 use crate::format::Config;
@@ -75,6 +81,7 @@ struct Inner {
     cache: Option<PathBuf>,
     index: RwLock<Index>,
     around: Around,
+    overlay: Overlay,
 }
 
 impl Repository {

@@ -16,6 +16,7 @@ use super::keys::Secret;
 use super::known_place::KnownPlace;
 use super::look::{LastLook, Looking, Wanted};
 use super::object_cache::ObjectCache;
+use super::overlay::Overlay;
 use super::store::Listing;
 use super::{Inner, Repository, Session, Store, cache_file, caches};
 use crate::backend::Backend;
@@ -96,6 +97,7 @@ impl Repository {
             cache: inner.cache.clone(),
             index,
             around: Around { is_far: inner.around.is_far, frames: inner.around.frames.clone(), ..Around::default() },
+            overlay: Overlay::default(),
         })))
     }
 }
@@ -287,7 +289,18 @@ pub(super) fn assemble(
     if let Some(folder) = &cache {
         caches::note_use(folder);
     }
-    Ok(Repository(Arc::new(Inner { store, config, keys, keyring, slot, tree_keys, cache, index, around })))
+    Ok(Repository(Arc::new(Inner {
+        store,
+        config,
+        keys,
+        keyring,
+        slot,
+        tree_keys,
+        cache,
+        index,
+        around,
+        overlay: Overlay::default(),
+    })))
 }
 
 /// Every version's `config` ends with a hash of all before: only where that holds is another version one.

@@ -78,6 +78,9 @@ impl Repository {
 impl Reader {
     /// Content of a chunk.
     pub fn chunk(&self, id: BlobId) -> Result<Bytes> {
+        if let Some(content) = self.blobs.repository.overlaid_chunk(&id) {
+            return Ok(content);
+        }
         let (location, stored) = self.blobs.stored_form(id)?;
         if location.blob().kind != BlobKind::Chunk {
             return Err(wrong_kind(id));
@@ -192,6 +195,9 @@ impl Blobs {
     }
 
     fn node(&self, id: BlobId) -> Result<Arc<Node>> {
+        if let Some(node) = self.repository.overlaid_node(&id) {
+            return Ok(node);
+        }
         let node = self.nodes.get(id, || {
             let (location, stored) = self.stored_form(id)?;
             if location.blob().kind != BlobKind::Node {

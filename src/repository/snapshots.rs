@@ -142,6 +142,9 @@ impl Repository {
     pub fn forget(&self, id: SnapshotId) -> Result<()> {
         let path = ObjectPath::snapshot(id);
         let bytes = self.store().get_checked(&path, None, |bytes| self.open_outcome(id, bytes).is_ok())?;
+        if let Ok(outcome) = self.open_outcome(id, &bytes) {
+            self.remove_contained_chain(&outcome)?;
+        }
         let tombstone = Outcome::Forgotten { time_ms: now_ms(), was: *blake3::hash(&bytes).as_bytes() };
         let body = tombstone.seal(self.keys(), id, &random());
         self.store().replace(&path, body.clone())?;

@@ -24,5 +24,6 @@ mod rewrite;
 mod round_trips;
 mod roundtrip;
 mod sessions;
+mod sync;
 mod weak;
 mod wrong_answers;

@@ -2,7 +2,8 @@
 
 use packstone::crypto::{Keyring, Keys, MasterKey};
 use packstone::format::*;
-use packstone::id::{BlobId, IndexId, LedgerId, PackId, RepositoryId, SnapshotId};
+use packstone::id::{BlobId, IndexId, LedgerId, PackId, RepositoryId, SnapshotId, StreamId};
+use packstone::record::datom::{Attribute, Datom, Value, encode_key};
 
 pub fn counting<const N: usize>(from: u8) -> [u8; N] {
     std::array::from_fn(|i| from.wrapping_add(i as u8))
@@ -175,6 +176,46 @@ pub fn outcomes() -> Vec<(&'static str, Outcome)> {
         ("fenced", Outcome::Fenced { time_ms: -1, nonce: counting(0xc0) }),
         ("forgotten", Outcome::Forgotten { time_ms: 1_795_002_000_000, was: [0x88; 32] }),
     ]
+}
+
+pub fn stream_id() -> StreamId {
+    keys().stream_id("db1", "datahike:/srv/db")
+}
+
+/// The opening of a chain on top of the committed snapshot of [`outcomes`].
+pub fn opening() -> Opening {
+    let base = outcomes().into_iter().find_map(|(_, outcome)| match outcome {
+        Outcome::Committed(snapshot) => Some(snapshot),
+        _ => None,
+    });
+    Opening { session: session_id(), base: base.expect("one of them is committed"), nonce: counting(0xd0) }
+}
+
+/// The first segment of that chain; too short to be compressed, which other zstd versions may do otherwise.
+pub fn segment() -> Segment {
+    let key = |t: i64, v: &str, added| {
+        let mut key = Vec::new();
+        let datom = Datom { e: 7, a: Attribute::Keyword("user/name".into()), v: Value::String(v.into()), t, added };
+        encode_key(&datom, &mut key).expect("a short datom");
+        key
+    };
+    Segment {
+        n: 1,
+        previous: *blake3::hash(opening().seal(&keys(), stream_id(), &random()).bytes()).as_bytes(),
+        time_ms: 1_795_000_700_000,
+        ends: true,
+        t: 536_870_914,
+        transactions: 1,
+        put: 2,
+        removed: 0,
+        consistency_point: "t 536870914".into(),
+        properties: vec![("max-t".into(), "536870914".into())],
+        trees: vec![TreeChanges {
+            name: "log".into(),
+            put: vec![key(536_870_914, "Ada", false), key(536_870_914, "Grace", true)],
+            removed: Vec::new(),
+        }],
+    }
 }
 
 /// Uncompressed bytes of a frame of two chunks, and its blobs.

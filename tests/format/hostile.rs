@@ -22,6 +22,8 @@ fn decode_all(bytes: &[u8]) {
     let _ = IndexContent::open(&keys, IndexId::new(hash), bytes);
     let _ = verify_pack(&keys, PackId::new(hash), bytes);
     let _ = PackTrailer::decode(bytes, bytes.len() as u64);
+    let _ = Opening::open(&keys, fixture::stream_id(), id, bytes);
+    let _ = Segment::open(&keys, fixture::stream_id(), id, 1, bytes);
     let _ = ObjectPath::parse(&String::from_utf8_lossy(bytes));
 }
 
@@ -57,7 +59,7 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_bytes_behind_a_right_head(kind in 0u8..10, version in 0u8..3, rest in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn arbitrary_bytes_behind_a_right_head(kind in 0u8..17, version in 0u8..3, rest in prop::collection::vec(any::<u8>(), 0..300)) {
         decode_all(&[b"PSTN", &[kind, version][..], &rest].concat());
         decode_all(&[b"PSPACK\x01\x00", &rest[..]].concat());
         let len = (rest.len() as u32 / 2).to_le_bytes();
@@ -75,6 +77,16 @@ proptest! {
         let mark = ObjectPath::mirror_mark();
         let _ = MirrorMark::open(&keys, &sealed(13, Purpose::Metadata, mark.as_str(), &body));
         let _ = GcRecord::open(&keys, 1, &sealed(7, Purpose::Metadata, ObjectPath::gc(1).as_str(), &body));
+        let stream = fixture::stream_id();
+        let opening = sealed(14, Purpose::Sync, ObjectPath::sync(stream, id, 0).as_str(), &body);
+        let _ = Opening::open(&keys, stream, id, &opening);
+        let segment = |body: &[u8]| sealed(15, Purpose::Sync, ObjectPath::sync(stream, id, 1).as_str(), body);
+        let _ = Segment::open(&keys, stream, id, 1, &segment(&body));
+        // As it stands, and as a zstd frame, with lengths that are right and wrong.
+        for (compressed, raw_len) in [(0, body.len() as u8), (0, 3), (1, 100)] {
+            let packed = [&[2, compressed, raw_len & 127, body.len() as u8 & 127], &body[..]].concat();
+            let _ = Segment::open(&keys, stream, id, 1, &segment(&packed));
+        }
         let ledger = LedgerId::new([1; 16]);
         let _ = LedgerRecord::open(&keys, ledger, &sealed(8, Purpose::Metadata, ObjectPath::ledger(ledger).as_str(), &body));
         let object = sealed(6, Purpose::Index, "", &body);

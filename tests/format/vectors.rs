@@ -30,6 +30,7 @@ fn chapters() -> BTreeMap<&'static str, Chapter> {
         ("records.json", Chapter { build: records::build_records, decode: records::decode_records }),
         ("entries.json", Chapter { build: entries::build, decode: entries::decode }),
         ("tree.json", Chapter { build: records::build_tree, decode: records::decode_tree }),
+        ("sync.json", Chapter { build: build_sync, decode: decode_sync }),
         ("snapshot.json", Chapter { build: build_snapshots, decode: decode_snapshots }),
     ])
 }
@@ -95,8 +96,13 @@ fn secrets() -> Value {
     })
 }
 
-const PURPOSES: [(&str, Purpose); 4] =
-    [("data", Purpose::Data), ("tree", Purpose::Tree), ("metadata", Purpose::Metadata), ("index", Purpose::Index)];
+const PURPOSES: [(&str, Purpose); 5] = [
+    ("data", Purpose::Data),
+    ("tree", Purpose::Tree),
+    ("metadata", Purpose::Metadata),
+    ("index", Purpose::Index),
+    ("sync", Purpose::Sync),
+];
 
 fn build_keys() -> Value {
     let keys = fixture::keys();
@@ -272,4 +278,55 @@ fn decode_snapshots(file: &Value) {
         let object = bytes(&file["outcomes"][i]["object"]);
         assert_eq!(Outcome::open(&fixture::keys(), fixture::session_id(), &object), Ok(outcome));
     }
+}
+
+fn build_sync() -> Value {
+    let (keys, random, stream) = (fixture::keys(), fixture::random(), fixture::stream_id());
+    let (opening, segment) = (fixture::opening(), fixture::segment());
+    let path = |n| ObjectPath::sync(stream, opening.session, n).as_str().to_owned();
+    json!({
+        "secrets": secrets(),
+        "random": hex(&random),
+        "stream": { "host": "db1", "label": "datahike:/srv/db", "id": hex(stream.as_bytes()) },
+        "opening": { "path": path(0), "value": plain(&opening), "object": hex(opening.seal(&keys, stream, &random).bytes()) },
+        "segment": {
+            "path": path(1),
+            "value": plain(&segment),
+            "object": hex(segment.seal(&keys, stream, opening.session, &random).bytes()),
+        },
+    })
+}
+
+fn decode_sync(file: &Value) {
+    let (keys, stream, session) = (fixture::keys(), fixture::stream_id(), fixture::session_id());
+    let (opening, segment) = (bytes(&file["opening"]["object"]), bytes(&file["segment"]["object"]));
+    assert_eq!(Opening::open(&keys, stream, session, &opening), Ok(fixture::opening()));
+    assert_eq!(Segment::open(&keys, stream, session, 1, &segment), Ok(fixture::segment()));
+    assert_eq!(fixture::segment().previous, *blake3::hash(&opening).as_bytes());
+    // At its own place only, and never as something else.
+    assert!(Segment::open(&keys, stream, session, 2, &segment).is_err());
+    assert!(Segment::open(&keys, keys.stream_id("db2", "datahike:/srv/db"), session, 1, &segment).is_err());
+    assert!(Opening::open(&keys, stream, session, &segment).is_err());
+}
+
+#[test]
+fn a_long_segment_is_compressed_and_whatever_is_out_of_order_is_refused() {
+    let (keys, stream, session) = (fixture::keys(), fixture::stream_id(), fixture::session_id());
+    let mut long = fixture::segment();
+    long.trees[0].removed = (0..2000u32).map(|n| [&[7; 20][..], &n.to_be_bytes()].concat()).collect();
+    let sealed = long.seal(&keys, stream, session, &fixture::random());
+    assert!(sealed.len() < 20_000, "{}", sealed.len());
+    assert_eq!(Segment::open(&keys, stream, session, 1, sealed.bytes()), Ok(long.clone()));
+    let refused = |segment: &Segment| {
+        let sealed = segment.seal(&keys, stream, session, &fixture::random());
+        Segment::open(&keys, stream, session, segment.n, sealed.bytes()).unwrap_err()
+    };
+    let mut swapped = long.clone();
+    swapped.trees[0].removed.swap(0, 1);
+    assert_eq!(refused(&swapped), packstone::error::DecodeError::Invalid("order of a segment's keys"));
+    let mut twice = long.clone();
+    twice.trees.push(twice.trees[0].clone());
+    assert_eq!(refused(&twice), packstone::error::DecodeError::Invalid("order of a segment's trees"));
+    long.n = 0;
+    assert_eq!(refused(&long), packstone::error::DecodeError::Invalid("number of a segment"));
 }

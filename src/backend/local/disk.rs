@@ -24,8 +24,8 @@ const TEMPORARIES: &str = "tmp";
 /// Folders that every repository has.
 const FOLDERS: [&str; 7] = ["tmp", "packs", "keys", "index", "sessions", "snapshots", "gc"];
 
-/// Folders below this one are removed with their last object.
-const SHORT_LIVED: &str = "sessions";
+/// Folders below these are removed with their last object.
+const SHORT_LIVED: [&str; 2] = ["sessions", "sync"];
 
 /// What an object's name may meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,8 +148,8 @@ impl Disk {
         for step in unknown.into_iter().rev() {
             create_folder(step)?;
             sync_folder(step.parent().expect("a step lies below the root"))?;
-            let short_lived = step.parent() == Some(&self.root.join(SHORT_LIVED));
-            if !short_lived {
+            // Of a session anybody may remove the folder and create it again; below `sync` each folder has one writer.
+            if step.parent() != Some(&self.root.join(SHORT_LIVED[0])) {
                 self.durable().insert(step.to_owned());
             }
         }
@@ -204,11 +204,19 @@ impl Disk {
         let removed = absent_is_fine(fs::remove_file(&target));
         // Also when it is gone already: whoever removed it may have crashed before syncing.
         removed.and_then(|()| absent_is_fine(sync_folder(folder))).map_err(|error| Error::io(path, error))?;
-        if folder.parent() == Some(&self.root.join(SHORT_LIVED)) {
+        for folder in folder.ancestors().take_while(|folder| self.is_short_lived(folder)) {
             // Best effort: it fails while other objects are there, and an empty folder harms nobody.
-            let _ = fs::remove_dir(folder);
+            if fs::remove_dir(folder).is_err() {
+                break;
+            }
+            self.durable().remove(folder);
         }
         Ok(())
+    }
+
+    /// Whether a folder goes with its last object.
+    fn is_short_lived(&self, folder: &Path) -> bool {
+        SHORT_LIVED.iter().any(|top| folder.strip_prefix(self.root.join(top)).is_ok_and(|rest| rest != Path::new("")))
     }
 
     /// The objects whose paths start with `prefix`, in path order.

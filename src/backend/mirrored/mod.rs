@@ -148,7 +148,7 @@ impl Mirrored {
 
     fn begin_write(&self, path: &ObjectPath) -> Result<()> {
         self.access().begin_write(&self.first.location())?;
-        if !path.as_str().starts_with("sessions/") {
+        if !["sessions/", "sync/"].iter().any(|folder| path.as_str().starts_with(folder)) {
             self.changed.store(true, Ordering::Relaxed);
         }
         Ok(())

@@ -240,6 +240,7 @@ pub enum Command {
     Mount(commands::mount::Arguments),
     Prune(commands::prune::Arguments),
     Repair(commands::repair::Arguments),
+    Sync(commands::sync::Arguments),
     Key(commands::key::Arguments),
     Cache(commands::cache::Arguments),
     Completions(commands::completions::Arguments),

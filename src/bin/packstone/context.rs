@@ -75,6 +75,12 @@ impl Context {
         self.open_with(self.repository()?, || secrets::read(&self.global, Ask::Once), options)
     }
 
+    /// Unlocks a repository at another place with the secret and options of the first.
+    pub fn open_at(&self, text: &str) -> Result<Repository> {
+        let place = Place::parse(text, &self.global.option)?;
+        self.open_with(place, || secrets::read(&self.global, Ask::Once), self.opening()?)
+    }
+
     /// Unlocks another repository.
     pub fn open_from(&self, from: &FromRepository) -> Result<Repository> {
         let names = ["PACKSTONE_FROM_REPOSITORY", "PACKSTONE_FROM_REPOSITORY_FILE"];

@@ -38,6 +38,10 @@ pub fn find(
     filters: &Filters,
 ) -> Result<Vec<Snapshot>> {
     let (live, _) = live(context, repository.snapshots()?);
+    choose(&live, references, filters)
+}
+
+fn choose(live: &[Snapshot], references: &[String], filters: &Filters) -> Result<Vec<Snapshot>> {
     let summaries: Vec<_> = live.iter().map(ops::Summary::from).collect();
     let filter = filters.to_filter();
     references
@@ -49,6 +53,29 @@ pub fn find(
             Ok(live.iter().find(|snapshot| snapshot.id == id).expect("it was selected from these").clone())
         })
         .collect()
+}
+
+/// The same among what can be read: snapshots, and states of followed databases that no snapshot holds yet.
+pub fn find_readable(
+    context: &Context,
+    repository: &Repository,
+    references: &[String],
+    filters: &Filters,
+) -> Result<Vec<Snapshot>> {
+    let (mut live, _) = live(context, repository.snapshots()?);
+    live.extend(ops::unfolded(repository)?.into_iter().map(|unfolded| unfolded.snapshot));
+    choose(&live, references, filters)
+}
+
+/// What one reference means among what can be read.
+pub fn find_one_readable(
+    context: &Context,
+    repository: &Repository,
+    reference: &str,
+    filters: &Filters,
+) -> Result<Snapshot> {
+    let found = find_readable(context, repository, &[reference.to_owned()], filters)?;
+    Ok(found.into_iter().next().expect("one reference gives one snapshot"))
 }
 
 /// The snapshot that one reference means.

@@ -15,7 +15,6 @@ use crate::output::Output;
 static INSTEAD: Mutex<Option<Box<dyn FnOnce() + Send>>> = Mutex::new(None);
 
 /// At the next signal does this and goes on; the one after that ends the program.
-#[cfg(feature = "mount")]
 pub fn instead(act: impl FnOnce() + Send + 'static) {
     *INSTEAD.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(Box::new(act));
 }

@@ -1,13 +1,16 @@
 //! Datoms into the trees `log` and `exceptions`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::log::{RootNames, from_history, from_state};
 use super::run::{RECORDS_PER_TICK, Run, Stored};
+use crate::chunker::Chunker;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{NamedRoot, SourceDescription};
+use crate::id::BlobId;
 use crate::progress::Event;
 use crate::record::datom::{self, Datom, Digest, Value, ValueReference};
 use crate::repository::Writer;
@@ -125,21 +128,30 @@ pub(super) fn sort_key(writer: &mut Writer, datom: &Datom<'_>, key: &mut Vec<u8>
 
 /// Stores the canonical encoding of a long value: as one chunk, or cut, with a chunk that lists the chunks.
 pub(in crate::ops) fn store_value(writer: &mut Writer, encoded: &[u8]) -> Result<ValueReference> {
+    let chunker = Arc::clone(writer.chunker());
+    cut_value(&chunker, encoded, &mut |chunk| writer.write_chunk(chunk))
+}
+
+/// The reference to a long value, whose chunks go to `write`, which returns their ids.
+pub(in crate::ops) fn cut_value(
+    chunker: &Chunker,
+    encoded: &[u8],
+    write: &mut dyn FnMut(Bytes) -> Result<BlobId>,
+) -> Result<ValueReference> {
     let start = encoded[..encoded.len().min(datom::STORED_START_LEN)].to_vec();
     let length = encoded.len() as u64;
-    if encoded.len() <= writer.chunker().sizes().max_bytes {
-        let id = writer.write_chunk(Bytes::copy_from_slice(encoded))?;
+    if encoded.len() <= chunker.sizes().max_bytes {
+        let id = write(Bytes::copy_from_slice(encoded))?;
         return Ok(ValueReference { start, id, listed: false, length });
     }
     let mut list = Vec::new();
     let mut rest = encoded;
-    while let Some(length) = writer.chunker().cut(rest, true) {
+    while let Some(length) = chunker.cut(rest, true) {
         let (chunk, tail) = rest.split_at(length);
-        let id = writer.write_chunk(Bytes::copy_from_slice(chunk))?;
-        list.extend_from_slice(id.as_bytes());
+        list.extend_from_slice(write(Bytes::copy_from_slice(chunk))?.as_bytes());
         rest = tail;
     }
-    let id = writer.write_chunk(list.into())?;
+    let id = write(list.into())?;
     Ok(ValueReference { start, id, listed: true, length })
 }
 

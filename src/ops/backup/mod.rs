@@ -13,7 +13,7 @@ use std::time::Duration;
 
 pub use datahike::DatahikeSource;
 pub use datoms::DatomsSource;
-pub(super) use datoms::store_value;
+pub(super) use datoms::{cut_value, store_value};
 pub use files::{FilesSource, StreamInput, StreamSource};
 
 use crate::error::{Error, ErrorKind, Result};

@@ -8,6 +8,7 @@ mod listing;
 mod objects;
 mod packs;
 mod sample;
+mod sync;
 mod trees;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -77,6 +78,10 @@ pub struct CheckReport {
     pub harmed: Vec<(SnapshotId, u64)>,
     /// Snapshots looked at.
     pub snapshots: u64,
+    /// Chains of sync segments that no snapshot contains yet.
+    pub chains: u64,
+    /// Segments of those.
+    pub segments: u64,
     /// Packs looked at.
     pub packs: u64,
     /// Blobs reached from snapshots.
@@ -162,6 +167,9 @@ impl Check<'_> {
             self.ledger()?;
         }
         self.snapshots()?;
+        if self.does_the_rest() {
+            self.chains()?;
+        }
         self.gc_records()?;
         self.load_index()?;
         self.list_objects()?;
@@ -212,7 +220,10 @@ impl Check<'_> {
     /// Whether the snapshot has been forgotten since the check began, so that what it needs may be gone by right.
     fn is_forgotten(&self, id: SnapshotId) -> Result<bool> {
         match self.repository().outcome(id) {
-            Ok(outcome) => Ok(!matches!(outcome, Some(Outcome::Committed(_)))),
+            Ok(Some(Outcome::Committed(_))) => Ok(false),
+            Ok(Some(Outcome::Forgotten { .. })) => Ok(true),
+            // The base of a chain that is gone: a snapshot contains it now.
+            Ok(Some(Outcome::Fenced { .. }) | None) => Ok(self.repository().find_chain(id)?.is_none()),
             Err(error) if is_about_data(&error) => Ok(false),
             Err(error) => Err(error),
         }

@@ -31,6 +31,7 @@
 //! time. Instants that do not ascend with t therefore never hide a transaction that was complete at that time, but may
 //! show one with a smaller t whose stated instant is later.
 
+mod changes;
 mod exceptions;
 mod fold;
 mod key;
@@ -40,6 +41,7 @@ mod states;
 mod stream;
 mod time;
 
+pub use changes::{KeyChanges, key_changes};
 pub use exceptions::{Current, exceptions};
 pub use fold::{Fold, Past};
 pub use key::log_key;

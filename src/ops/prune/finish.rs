@@ -122,6 +122,13 @@ pub(super) fn close_sessions(
             report.open_sessions.push(session.id);
         }
     }
+    // The order is load-bearing: chains after sessions. Whoever closed a session of a chain may be about to fold it, in a
+    // session that this pruner has not seen.
+    for session in crate::ops::sync::unsettled(repository)? {
+        if !report.open_sessions.contains(&session) {
+            report.open_sessions.push(session);
+        }
+    }
     Ok(!report.open_sessions.is_empty())
 }
 

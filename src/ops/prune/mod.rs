@@ -78,6 +78,8 @@ pub struct PruneReport {
     pub open_sessions: Vec<SnapshotId>,
     /// Sessions closed because their process is dead or showed no life for too long.
     pub fenced_sessions: Vec<SnapshotId>,
+    /// Snapshots made of sync segments that nobody went on with.
+    pub folded_sessions: Vec<SnapshotId>,
     /// Index objects before and after.
     pub index_objects: (u64, u64),
     /// Uploads removed that were begun more than a day before and never ended.

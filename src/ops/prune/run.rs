@@ -18,14 +18,21 @@ const ATTEMPTS: usize = 5;
 const PACKS_AHEAD: usize = 3;
 
 pub(super) fn run(repository: &Repository, options: &PruneOptions, observer: &dyn Observer) -> Result<PruneReport> {
-    if options.dry_run || repository.can_fence() {
+    if options.dry_run {
         return side_by_side(repository, options, observer);
     }
-    let alone = repository.work_alone(options.leftovers)?;
-    let pruned = side_by_side(repository, options, observer);
-    let ended = alone.end();
-    let report = pruned?;
-    ended.map(|()| report)
+    // Before anything is condemned, and before sessions are closed: what chains hold is in no snapshot yet.
+    let folded_sessions = crate::ops::sync::settle(repository, options.idle_limit)?;
+    let report = if repository.can_fence() {
+        side_by_side(repository, options, observer)?
+    } else {
+        let alone = repository.work_alone(options.leftovers)?;
+        let pruned = side_by_side(repository, options, observer);
+        let ended = alone.end();
+        let report = pruned?;
+        ended.map(|()| report)?
+    };
+    Ok(PruneReport { folded_sessions, ..report })
 }
 
 fn side_by_side(repository: &Repository, options: &PruneOptions, observer: &dyn Observer) -> Result<PruneReport> {

@@ -57,6 +57,20 @@ impl Digest {
         self.count = self.count.wrapping_add(1);
     }
 
+    /// Takes out a datom that was taken in, by its hash.
+    pub fn remove_hash(&mut self, hash: u64) {
+        self.xor ^= hash;
+        self.sum = self.sum.wrapping_sub(hash);
+        self.count = self.count.wrapping_sub(1);
+    }
+
+    /// Takes out all datoms of another digest, all of which were taken in.
+    pub fn separate(&mut self, other: &Self) {
+        self.xor ^= other.xor;
+        self.sum = self.sum.wrapping_sub(other.sum);
+        self.count = self.count.wrapping_sub(other.count);
+    }
+
     /// Takes in all datoms of another digest.
     pub fn merge(&mut self, other: &Self) {
         self.xor ^= other.xor;
@@ -112,6 +126,14 @@ mod tests {
         first.merge(&second);
         assert_eq!(forward, first);
         assert_ne!(forward, second);
+        forward.remove_hash(Digest::hash(&datom(7)));
+        second.separate(&Digest::new());
+        first.separate(&second);
+        (5..10).filter(|e| *e != 7).for_each(|e| first.remove_hash(Digest::hash(&datom(e))));
+        assert_eq!(first, Digest::new());
+        forward.add(&datom(7));
+        (5..10).chain(0..5).for_each(|e| first.add(&datom(e)));
+        assert_eq!(forward, first);
         assert_eq!(Digest::decode(&forward.encode()).unwrap(), forward);
         assert_eq!(Digest::decode(&forward.encode()[1..]), Err(DecodeError::Truncated));
     }

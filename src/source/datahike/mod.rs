@@ -1,9 +1,13 @@
 //! Datahike databases, read from their stores while they are written to: `datahike:PATH`.
 
+pub mod increment;
 mod properties;
 mod read;
 mod sane;
 
+pub use increment::{
+    Difference, FactChange, FactState, FullReason, IncrementOptions, Increments, LeafTable, Next, ReadStats,
+};
 pub use properties::{Properties, redacted};
 
 use crate::datahike::{Head, Home, MAIN_BRANCH, NodeCache, SchemaMeta, Secret, Store, WalkStats};
@@ -65,6 +69,8 @@ pub struct BranchReading {
     pub attempts: u32,
     /// What a user should know: what, and how often.
     pub notes: Vec<(String, u64)>,
+    /// Every node that was read, for the next increment.
+    pub table: LeafTable,
 }
 
 /// A database to be read.

@@ -7,6 +7,7 @@
 use std::thread;
 use std::time::Duration;
 
+use super::increment::{IndexTable, table_of};
 use super::sane::{Index, Watcher};
 use super::{BranchReading, Options, Part, Sink};
 use crate::datahike::walk::{NodeKey, WalkError};
@@ -77,12 +78,14 @@ fn attempt_head(store: &Store, head: &Head, cache: &mut NodeCache, sink: &mut dy
     sink.start(head)?;
     let mut latest = i64::MIN;
     let mut notes = Vec::new();
+    let mut temporal_table = None;
     let temporal = match &head.temporal_eavt {
         None => WalkStats::default(),
         Some(root) => {
             let index = Index { name: "temporal-eavt", root };
             let read = index_of(store, head, &index, cache, &mut |datom| sink.datom(Part::History, datom))?;
             latest = latest.max(read.latest_t);
+            temporal_table = Some(read.table);
             read.stats
         }
     };
@@ -100,12 +103,14 @@ fn attempt_head(store: &Store, head: &Head, cache: &mut NodeCache, sink: &mut dy
         let unverified = stats.unverified.iter();
         notes.extend(unverified.map(|(why, count)| (format!("nodes whose address cannot be verified: {why}"), *count)));
     }
-    Ok(BranchReading { head: head.clone(), schema, current: read.stats, temporal, attempts: 1, notes })
+    let table = table_of(head, &schema, read.table, temporal_table);
+    Ok(BranchReading { head: head.clone(), schema, current: read.stats, temporal, attempts: 1, notes, table })
 }
 
 struct IndexRead {
     stats: WalkStats,
     latest_t: i64,
+    table: IndexTable,
 }
 
 fn index_of(
@@ -123,8 +128,9 @@ fn index_of(
     }
     let stats = walked.map_err(|error| stop(store, error))?;
     let latest_t = watcher.latest_t;
+    let table = watcher.recorder.finish(index.root)?;
     check_count(store, head, index, &stats)?;
-    Ok(IndexRead { stats, latest_t })
+    Ok(IndexRead { stats, latest_t, table })
 }
 
 fn stop(store: &Store, error: WalkError) -> Stop {

@@ -2,10 +2,11 @@
 //!
 //! An address that was used again shows as a node that is out of order, too new, or of the wrong size.
 
+use super::increment::IndexRecorder;
 use crate::datahike::walk::{NodeKey, VisitedLeaf, Visitor};
-use crate::datahike::{Head, IndexRoot, Store, hasch};
+use crate::datahike::{Head, IndexRoot, Stamp, Store, hasch};
 use crate::error::{Error, ErrorKind, Result};
-use crate::record::datom::Datom;
+use crate::record::datom::{Datom, Digest};
 
 /// An index that is read.
 pub(super) struct Index<'h> {
@@ -21,6 +22,8 @@ pub(super) struct Watcher<'w> {
     take: &'w mut dyn FnMut(&Datom<'_>) -> Result<()>,
     last_e: i64,
     pub(super) latest_t: i64,
+    /// Notes the nodes.
+    pub(super) recorder: IndexRecorder,
     /// What was wrong, and where.
     pub(super) broken: Option<(Error, NodeKey)>,
 }
@@ -32,7 +35,8 @@ impl<'w> Watcher<'w> {
         index: &'w Index<'w>,
         take: &'w mut dyn FnMut(&Datom<'_>) -> Result<()>,
     ) -> Self {
-        Self { store, head, index, take, last_e: i64::MIN, latest_t: i64::MIN, broken: None }
+        let recorder = IndexRecorder::new(head);
+        Self { store, head, index, take, last_e: i64::MIN, latest_t: i64::MIN, recorder, broken: None }
     }
 
     /// What is wrong with a leaf.
@@ -54,6 +58,11 @@ impl<'w> Watcher<'w> {
 }
 
 impl Visitor for Watcher<'_> {
+    fn branch(&mut self, node: &NodeKey, stamp: Option<Stamp>, children: &[NodeKey]) -> Result<()> {
+        self.recorder.branch(node, stamp, children);
+        Ok(())
+    }
+
     fn leaf(&mut self, leaf: &VisitedLeaf<'_, '_>) -> Result<()> {
         if let Some(fault) = self.fault(leaf) {
             let address = leaf.key.address.map_or_else(|| "in the head".to_owned(), |address| hasch::spell(&address));
@@ -61,6 +70,12 @@ impl Visitor for Watcher<'_> {
             self.broken = Some((Error::damaged(&object, &fault), leaf.key));
             return Err(Error::new(ErrorKind::Damaged, object, fault));
         }
-        leaf.datoms.iter().try_for_each(|datom| (self.take)(datom))
+        let mut total = Digest::new();
+        for datom in leaf.datoms {
+            total.add(datom);
+            (self.take)(datom)?;
+        }
+        self.recorder.leaf(&leaf.key, leaf.stamp, total);
+        Ok(())
     }
 }

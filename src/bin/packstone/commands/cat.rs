@@ -91,7 +91,7 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
 
 fn snapshot(context: &Context, repository: &Repository, id: &str) -> Result<Value> {
     if id.starts_with("latest") {
-        let found = reference::find_one(context, repository, id, &Filters::default())?;
+        let found = reference::find_one_readable(context, repository, id, &Filters::default())?;
         return Ok(describe::snapshot(&found));
     }
     let path = find(repository, "snapshots/", id)?;

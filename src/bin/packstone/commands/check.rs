@@ -88,6 +88,8 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
         "broken_packs": damage.iter().filter(|f| f.object.starts_with("packs/")).map(|f| &f.object).collect::<Vec<_>>(),
         "harmed_snapshots": harmed.collect::<Vec<_>>(),
         "snapshots": report.snapshots,
+        "chains": report.chains,
+        "segments": report.segments,
         "packs": report.packs,
         "blobs": report.blobs,
         "packs_read": report.packs_read,

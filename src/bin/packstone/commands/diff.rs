@@ -51,7 +51,7 @@ pub struct Arguments {
 pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
     let repository = context.open_for(Intent::Reading)?;
     let (a_name, a_path) = snapshot_path::split(&arguments.a);
-    let find = |name: &str| reference::find_one(context, &repository, name, &arguments.filters);
+    let find = |name: &str| reference::find_one_readable(context, &repository, name, &arguments.filters);
     let a = find(a_name)?;
     let options = FileDiffOptions { metadata: arguments.metadata, content: arguments.content };
     let first = SnapshotPath { snapshot: a.id, path: a_path };

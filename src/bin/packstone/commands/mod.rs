@@ -24,6 +24,7 @@ pub mod restore;
 pub mod rewrite;
 pub mod snapshots;
 pub mod stats;
+pub mod sync;
 pub mod tag;
 mod unlock;
 pub mod verify;
@@ -50,6 +51,7 @@ pub fn run(context: &Context, command: Command) -> Result<Code> {
         Command::Doctor(arguments) => doctor::run(context, arguments),
         Command::Forget(arguments) => forget::run(context, arguments),
         Command::Prune(arguments) => prune::run(context, arguments),
+        Command::Sync(arguments) => sync::run(context, arguments),
         Command::Repair(arguments) => repair::run(context, arguments),
         Command::Tag(arguments) => tag::run(context, arguments),
         Command::Rewrite(arguments) => rewrite::run(context, arguments),

@@ -98,6 +98,7 @@ fn print(context: &Context, report: &PruneReport, dry_run: bool) -> Result<()> {
         "blobs_rescued": report.blobs_rescued,
         "open_sessions": ids(&report.open_sessions),
         "fenced_sessions": ids(&report.fenced_sessions),
+        "folded_sessions": ids(&report.folded_sessions),
         "index_objects_before": report.index_objects.0,
         "index_objects_after": report.index_objects.1,
         "tombstones_removed": report.tombstones_removed,
@@ -141,6 +142,9 @@ fn print(context: &Context, report: &PruneReport, dry_run: bool) -> Result<()> {
             "session {} is still open: condemned packs wait until it ends, and the next prune removes them",
             session.short()
         ));
+    }
+    for snapshot in &report.folded_sessions {
+        output.note(&format!("snapshot {} was made of what a `sync` left behind", snapshot.short()));
     }
     for session in &report.fenced_sessions {
         output.note(&format!(

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use clap::{Args, ValueEnum};
 use packstone::format::{Snapshot, Status};
-use packstone::ops;
+use packstone::ops::{self, Unfolded};
 use packstone::repository::Intent;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::args::Filters;
 use crate::context::Context;
@@ -44,6 +44,9 @@ type Group = (Vec<(&'static str, String)>, Vec<Snapshot>);
 pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
     let repository = context.open_for(Intent::Listing)?;
     let (mut live, damaged) = reference::live(context, repository.snapshots()?);
+    let unfolded = ops::unfolded(&repository)?;
+    live.extend(unfolded.iter().map(|unfolded| unfolded.snapshot.clone()));
+    live.sort_by_key(|snapshot| (snapshot.time_ms, snapshot.id));
     let filter = arguments.filters.to_filter();
     if arguments.snapshots.is_empty() {
         live.retain(|snapshot| filter.allows(&ops::Summary::from(snapshot)));
@@ -57,7 +60,7 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
     }
     let groups = group(live, arguments.group_by.as_deref(), arguments.latest);
     if context.output.is_json() {
-        let list = |snapshots: &[Snapshot]| snapshots.iter().map(describe::snapshot).collect::<Vec<_>>();
+        let list = |snapshots: &[Snapshot]| snapshots.iter().map(|snapshot| describe(snapshot, &unfolded)).collect::<Vec<_>>();
         context.output.json(&match arguments.group_by {
             None => json!(groups.iter().flat_map(|(_, snapshots)| list(snapshots)).collect::<Vec<_>>()),
             Some(_) => groups
@@ -74,7 +77,7 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
                 let names: Vec<_> = key.iter().map(|(name, value)| format!("{name} {value}")).collect();
                 context.output.line(format!("snapshots of {}:", names.join(", ")))?;
             }
-            table(context, snapshots)?;
+            table(context, snapshots, &unfolded)?;
         }
         let all: usize = groups.iter().map(|(_, snapshots)| snapshots.len()).sum();
         context.output.info(counted(all as u64, "snapshot"))?;
@@ -106,7 +109,21 @@ fn group(live: Vec<Snapshot>, keys: Option<&[GroupKey]>, latest: Option<u64>) ->
     vec![(Vec::new(), all)]
 }
 
-fn table(context: &Context, snapshots: &[Snapshot]) -> Result<()> {
+/// A snapshot, or a state of a followed database that none holds yet.
+fn describe(snapshot: &Snapshot, unfolded: &[Unfolded]) -> Value {
+    let mut value = describe::snapshot(snapshot);
+    if let Some(state) = unfolded.iter().find(|state| state.snapshot.id == snapshot.id) {
+        value["status"] = json!("sync");
+        value["t"] = json!(state.t);
+        value["sync"] = json!({
+            "transactions": state.transactions, "segments": state.segments, "datoms_put": state.put,
+            "datoms_removed": state.removed,
+        });
+    }
+    value
+}
+
+fn table(context: &Context, snapshots: &[Snapshot], unfolded: &[Unfolded]) -> Result<()> {
     use Column::{Number, Text};
     let columns = [
         Text("ID"),
@@ -129,10 +146,11 @@ fn table(context: &Context, snapshots: &[Snapshot]) -> Result<()> {
             grouped(snapshot.roots.first().map_or(0, |root| root.records)),
             grouped(snapshot.statistics.records_new),
             size::show(snapshot.statistics.bytes_stored),
-            match (snapshot.status, snapshot.skipped_count) {
-                (Status::Partial, _) => "partial".to_owned(),
-                (Status::Complete, 0) => String::new(),
-                (Status::Complete, count) => format!("{} left out", grouped(count)),
+            match (unfolded.iter().find(|state| state.snapshot.id == snapshot.id), snapshot.status, snapshot.skipped_count) {
+                (Some(state), ..) => format!("sync, t {}", state.t),
+                (None, Status::Partial, _) => "partial".to_owned(),
+                (None, Status::Complete, 0) => String::new(),
+                (None, Status::Complete, count) => format!("{} left out", grouped(count)),
             },
         ]
     });

@@ -29,7 +29,7 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
     let repository = context.open()?;
     let output = &context.output;
     let mut code = Code::Ok;
-    for snapshot in reference::find(context, &repository, &arguments.snapshots, &arguments.filters)? {
+    for snapshot in reference::find_readable(context, &repository, &arguments.snapshots, &arguments.filters)? {
         let progress = context.progress(Status::Lines);
         let report = context.wait(ops::verify(&repository, snapshot.id, progress.clone()));
         progress.finish();

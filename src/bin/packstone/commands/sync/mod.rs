@@ -1,0 +1,199 @@
+//! `sync`: a database followed, transaction by transaction.
+
+mod metrics;
+mod report;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use clap::Args;
+use packstone::ErrorKind;
+use packstone::ops::{self, BackupOptions, DatahikeSource, FollowedDatahike, Stop, SyncOptions, SyncSummary};
+use packstone::repository::Repository;
+
+use crate::context::Context;
+use crate::exit::{Code, Failure, Result};
+use crate::{period, signals, size};
+use metrics::Metrics;
+use report::Report;
+
+/// How often a repository that could not be opened is tried again.
+const OPEN_AGAIN: Duration = Duration::from_secs(30);
+
+/// Follow a database: every transaction is backed up within moments
+///
+/// Backs up a Datahike database, then follows it: every transaction is durable in the repository within moments, as a small
+/// segment; segments are folded into snapshots now and then, and when the command stops. `restore` gives back any state up
+/// to the last durable transaction, also when this process or its machine died: `latest` is the newest such state.
+///
+/// Nothing is asked of the repository while nothing happens, but for the registration of its session, which is renewed
+/// about every ten minutes. SIGINT and SIGTERM fold what there is and end; a second one ends at once, and the next run folds.
+///
+/// Mirrors of the repository receive what was folded, not segments.
+#[derive(Args, Debug)]
+pub struct Arguments {
+    /// What to follow: datahike:PATH
+    #[arg(value_name = "SOURCE")]
+    source: String,
+    /// Another repository that follows the same database by itself, opened with the same password or key (repeatable)
+    #[arg(long, value_name = "REPOSITORY")]
+    also: Vec<String>,
+    /// At most about this many transactions wait for a segment
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
+    batch_size: u64,
+    /// How long transactions may wait to share a segment [default: not at all]
+    #[arg(long, value_name = "PERIOD", value_parser = period::parse)]
+    interval: Option<Duration>,
+    /// How often segments are folded into a snapshot
+    #[arg(long, value_name = "PERIOD", default_value = "15m", value_parser = period::parse)]
+    fold_every: Duration,
+    /// Fold also when what segments change takes this much memory
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size::parse)]
+    fold_size: u64,
+    /// Catch up, fold and end: for cron
+    #[arg(long)]
+    once: bool,
+    /// File for Prometheus (text format, for the node exporter's textfile collector)
+    #[arg(long, value_name = "FILE")]
+    metrics_file: Option<PathBuf>,
+    /// Only this branch (repeatable) [default: all]
+    #[arg(long, value_name = "NAME")]
+    branch: Vec<String>,
+    /// Name of the backup job; snapshots of one host and label follow one another [default: the source]
+    #[arg(long, value_name = "TEXT")]
+    label: Option<String>,
+    /// Tags for the snapshots, separated by commas (repeatable)
+    #[arg(long, value_name = "TAG,...", value_delimiter = ',')]
+    tag: Vec<String>,
+    /// Name of the machine [default: this one's]
+    #[arg(short = 'H', long, env = "PACKSTONE_HOST", hide_env_values = true)]
+    host: Option<String>,
+}
+
+pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
+    let source = arguments.source()?;
+    let options = arguments.options(context);
+    let stop = Stop::default();
+    if !arguments.once {
+        let stop = stop.clone();
+        signals::instead(move || stop.ask());
+    }
+    let metrics = Arc::new(Metrics::new(arguments.metrics_file.clone()));
+    // The first is opened before anything else, so that what cannot work says so at once.
+    let first = context.open()?;
+    let others = arguments.also.iter().map(|text| (text.clone(), context.open_at(text)));
+    let mut targets = vec![(first.location(), Some(first))];
+    for (text, opened) in others {
+        match opened {
+            Ok(repository) => targets.push((text, Some(repository))),
+            Err(failure) if may_pass(failure.kind()) && !arguments.once => {
+                context.output.problem(&text, &failure.to_string());
+                targets.push((text, None));
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+    let results: Vec<Result<SyncSummary>> = thread::scope(|scope| {
+        let targets: Vec<_> = targets
+            .into_iter()
+            .map(|(text, repository)| {
+                let (source, options, stop, metrics) = (source.clone(), options.clone(), stop.clone(), metrics.clone());
+                scope.spawn(move || {
+                    let result = follow(context, &text, repository, source, options, &stop, &metrics);
+                    if let Err(failure) = &result {
+                        context.output.problem(&text, &failure.to_string());
+                    }
+                    metrics.ended(&text, result.is_ok());
+                    result
+                })
+            })
+            .collect();
+        targets.into_iter().map(|target| target.join().expect("a panic would be a bug, and ends the program")).collect()
+    });
+    metrics.write(&context.output);
+    let several = results.len() > 1;
+    let failed = results.iter().filter(|result| result.is_err()).count();
+    let done = results.len() > failed;
+    match results.into_iter().find_map(Result::err) {
+        Some(failure) if !several || !done => Err(failure),
+        Some(_) => Ok(Code::Incomplete),
+        None => Ok(Code::Ok),
+    }
+}
+
+fn follow(
+    context: &Context,
+    text: &str,
+    repository: Option<Repository>,
+    source: DatahikeSource,
+    options: SyncOptions,
+    stop: &Stop,
+    metrics: &Arc<Metrics>,
+) -> Result<SyncSummary> {
+    let repository = match repository {
+        Some(repository) => repository,
+        None => match open_again(context, text, stop)? {
+            Some(repository) => repository,
+            None => return Ok(SyncSummary::default()),
+        },
+    };
+    let report = Arc::new(Report::new(context.output.clone(), metrics.clone(), text));
+    let followed = Box::new(FollowedDatahike::new(source));
+    let summary = context.wait(ops::sync(&repository, followed, options, stop.clone(), report.clone()))?;
+    report.ended(&summary)?;
+    Ok(summary)
+}
+
+/// Tries until it opens; none when it is to stop.
+fn open_again(context: &Context, text: &str, stop: &Stop) -> Result<Option<Repository>> {
+    loop {
+        for _ in 0..OPEN_AGAIN.as_secs() * 4 {
+            if stop.is_asked() {
+                return Ok(None);
+            }
+            thread::sleep(Duration::from_millis(250));
+        }
+        match context.open_at(text) {
+            Err(failure) if may_pass(failure.kind()) => context.output.problem(text, &failure.to_string()),
+            opened => return opened.map(Some),
+        }
+    }
+}
+
+fn may_pass(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Transient | ErrorKind::Throttled | ErrorKind::Failed | ErrorKind::NoRepository)
+}
+
+impl Arguments {
+    fn source(&self) -> Result<DatahikeSource> {
+        let Some(location) = self.source.strip_prefix("datahike:").filter(|location| !location.is_empty()) else {
+            return Err(Failure::usage(&self.source, "only databases can be followed").hint("write `datahike:PATH`"));
+        };
+        let mut source = DatahikeSource::new(location, None);
+        source.options.branches.clone_from(&self.branch);
+        Ok(source)
+    }
+
+    fn options(&self, context: &Context) -> SyncOptions {
+        let backup = BackupOptions {
+            host: self.host.clone(),
+            label: self.label.clone(),
+            tags: self.tag.iter().map(|tag| tag.trim().to_owned()).filter(|tag| !tag.is_empty()).collect(),
+            memory_bytes: context.sorting_memory_bytes(),
+            temporary: context.global.temp_dir.clone(),
+            skip_if_unchanged: true,
+            ..BackupOptions::default()
+        };
+        SyncOptions {
+            backup,
+            batch_transactions: self.batch_size,
+            interval: self.interval.unwrap_or_default(),
+            fold_every: self.fold_every,
+            fold_bytes: usize::try_from(self.fold_size).unwrap_or(usize::MAX),
+            once: self.once,
+            retry_max_wait: context.global.retry_max_wait,
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! From what changed about facts to what changes in the trees `log` and `exceptions`.
+
+use super::key::{T, complete, log_key};
+use crate::error::Result;
+use crate::source::datahike::{FactChange, FactState};
+
+/// Log keys with whole values to put into two trees or to remove from them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyChanges {
+    /// Of the log, ascending: whether the key is put or removed.
+    pub log: Vec<(Vec<u8>, bool)>,
+    /// Of the exceptions, likewise.
+    pub exceptions: Vec<(Vec<u8>, bool)>,
+}
+
+impl KeyChanges {
+    /// Of nothing.
+    pub fn is_empty(&self) -> bool {
+        self.log.is_empty() && self.exceptions.is_empty()
+    }
+
+    /// These changes and then later ones: what is undone disappears.
+    #[must_use]
+    pub fn then(self, later: Self) -> Self {
+        Self { log: follow(self.log, later.log), exceptions: follow(self.exceptions, later.exceptions) }
+    }
+}
+
+/// Both runs of changes as one; a key that is put and removed, or removed and put, is as it was.
+fn follow(first: Vec<(Vec<u8>, bool)>, second: Vec<(Vec<u8>, bool)>) -> Vec<(Vec<u8>, bool)> {
+    let mut all = first;
+    all.extend(second);
+    // Stable, so that the earlier of two changes of one key comes first.
+    all.sort_by(|one, other| one.0.cmp(&other.0));
+    let mut out: Vec<(Vec<u8>, bool)> = Vec::with_capacity(all.len());
+    for (key, put) in all {
+        match out.last() {
+            Some((last, last_put)) if *last == key => {
+                if *last_put != put {
+                    out.pop();
+                }
+            }
+            _ => out.push((key, put)),
+        }
+    }
+    out
+}
+
+/// What these changes of facts change in the log and in its exceptions.
+pub fn key_changes(facts: &[FactChange]) -> Result<KeyChanges> {
+    let mut changes = KeyChanges::default();
+    for FactChange { fact, before, after } in facts {
+        compare(fact, &before.log, &after.log, &mut changes.log)?;
+        compare(fact, &exceptions(before), &exceptions(after), &mut changes.exceptions)?;
+    }
+    changes.log.sort_unstable();
+    changes.exceptions.sort_unstable();
+    Ok(changes)
+}
+
+/// The exceptions of one fact: nothing where its events fold to what the current view has.
+fn exceptions(state: &FactState) -> Vec<(T, bool)> {
+    let folded: Vec<T> = state.log.last().filter(|(_, asserts)| *asserts).map(|(t, _)| *t).into_iter().collect();
+    if folded == state.current {
+        return Vec::new();
+    }
+    let has = !state.current.is_empty();
+    let times = if has { &state.current } else { &folded };
+    times.iter().map(|t| (*t, has)).collect()
+}
+
+/// Puts and removals that lead from `before` to `after`, both ascending.
+fn compare(fact: &[u8], before: &[(T, bool)], after: &[(T, bool)], out: &mut Vec<(Vec<u8>, bool)>) -> Result<()> {
+    let gone = before.iter().filter(|event| !after.contains(event)).map(|event| (event, false));
+    let new = after.iter().filter(|event| !before.contains(event)).map(|event| (event, true));
+    for ((t, asserts), put) in gone.chain(new) {
+        let mut view = fact.to_vec();
+        complete(&mut view, t, *asserts);
+        let mut key = Vec::with_capacity(view.len());
+        log_key(&view, &mut key)?;
+        out.push((key, put));
+    }
+    Ok(())
+}

@@ -1,0 +1,299 @@
+//! The loop: catch up, follow, fold; begin anew when something fails that may pass.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::chain::{Fate, adopt, fate};
+use super::changes::{Changed, Changes, Followed, Step};
+use super::stream::{KEY_MAX_BYTES, Stream, is_passing};
+use super::{Stop, SyncEvent, SyncObserver, SyncOptions, SyncSummary};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::{ObjectPath, Snapshot};
+use crate::id::SnapshotId;
+use crate::progress::Silent;
+use crate::repository::machine::Machine;
+use crate::repository::{Chain, Repository, WriterOptions};
+
+/// The longest that a call waits before it looks whether it is to stop.
+const TICK: Duration = Duration::from_millis(250);
+/// The same while trees are being made.
+const FOLDING_TICK: Duration = Duration::from_millis(20);
+/// The first wait before a failed attempt is repeated; it doubles.
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+/// Segments after which they are folded, so that a restore need not read more.
+const MAX_SEGMENTS: u64 = 10_000;
+/// Who closed our session shows within this time that it follows the same database.
+const RIVAL_SHOWS: Duration = Duration::from_secs(3);
+
+/// Why following ended without an error.
+enum End {
+    Stopped,
+    Lost(String),
+}
+
+struct Follower<'a> {
+    repository: &'a Repository,
+    options: &'a SyncOptions,
+    stop: &'a Stop,
+    observer: &'a dyn SyncObserver,
+    summary: SyncSummary,
+}
+
+pub(super) fn follow(
+    repository: &Repository,
+    followed: &mut dyn Followed,
+    options: &SyncOptions,
+    stop: &Stop,
+    observer: &dyn SyncObserver,
+) -> Result<SyncSummary> {
+    let mut follower = Follower { repository, options, stop, observer, summary: SyncSummary::default() };
+    let mut wait = FIRST_WAIT;
+    loop {
+        let durable = follower.summary.segments;
+        match follower.attempt(followed) {
+            Ok(End::Stopped) => return Ok(follower.summary),
+            Ok(End::Lost(reason)) => observer.event(SyncEvent::Lost { reason: &reason }),
+            Err(error) if follower.may_pass(&error) && !stop.is_asked() => {
+                if follower.summary.segments > durable {
+                    wait = FIRST_WAIT;
+                }
+                observer.event(SyncEvent::Retrying { error: &error, wait });
+                follower.sleep(wait);
+                wait = (wait * 2).min(options.retry_max_wait);
+                if error.kind() == ErrorKind::Busy {
+                    follower.give_way_to_rivals()?;
+                }
+            }
+            Err(error) => return Err(error),
+        }
+        follower.summary.restarts += 1;
+    }
+}
+
+impl Follower<'_> {
+    /// From catching up to the end.
+    fn attempt(&mut self, followed: &mut dyn Followed) -> Result<End> {
+        let base = self.catch_up(followed)?;
+        if self.options.once || self.stop.is_asked() {
+            return Ok(End::Stopped);
+        }
+        let mut changes = followed.changes(self.repository, &base)?;
+        let mut stream = Stream::open(self.repository, base, self.writer_options())?;
+        self.observer.event(SyncEvent::Following { snapshot: stream.base() });
+        let end = self.watch(&mut *changes, &mut stream);
+        match end {
+            Ok(end) => {
+                stream.close()?;
+                Ok(end)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes a snapshot of what an earlier run left, and one of what the database holds now.
+    fn catch_up(&mut self, followed: &mut dyn Followed) -> Result<Snapshot> {
+        let location = followed.location();
+        let backup = &self.options.backup;
+        let host = backup.host.clone().unwrap_or_else(|| Machine::this().host);
+        let label = backup.label.clone().unwrap_or(location);
+        let stream = self.repository.keys().stream_id(&host, &label);
+        let chains = self.repository.chains_of(stream)?;
+        if !chains.is_empty() {
+            let snapshots = self.repository.snapshots()?;
+            for chain in chains {
+                match fate(self.repository, &chain, &snapshots.live())? {
+                    Fate::Contained => self.repository.remove_chain(&chain)?,
+                    Fate::Open => {
+                        refuse_living_rival(self.repository, chain.session)?;
+                        self.recover(&chain)?;
+                    }
+                    Fate::Orphaned => self.recover(&chain)?,
+                }
+            }
+        }
+        let snapshot = followed.back_up(self.repository, backup, &Silent)?;
+        self.summary.snapshot = Some(snapshot.clone());
+        Ok(snapshot)
+    }
+
+    fn recover(&mut self, chain: &Chain) -> Result<()> {
+        if let Some(snapshot) = adopt(self.repository, chain, &self.writer_options())? {
+            self.observer.event(SyncEvent::Recovered { snapshot: &snapshot });
+        }
+        Ok(())
+    }
+
+    fn watch(&mut self, changes: &mut dyn Changes, stream: &mut Stream) -> Result<End> {
+        let mut held: Option<Changed> = None;
+        // Something may have changed since the backup.
+        let mut noticed = Some(Instant::now());
+        let mut look = true;
+        loop {
+            if look {
+                match changes.next()? {
+                    Step::Unchanged => noticed = noticed.filter(|_| held.is_some()),
+                    Step::Changed(changed) if changed.longest_key() > KEY_MAX_BYTES => {
+                        self.finish(changes, stream, held, noticed)?;
+                        return Ok(End::Lost("a value is too long for a segment".to_owned()));
+                    }
+                    Step::Changed(changed) => match &mut held {
+                        Some(held) => held.then(changed),
+                        None => held = Some(changed),
+                    },
+                    Step::Lost(reason) => {
+                        self.finish(changes, stream, held, noticed)?;
+                        return Ok(End::Lost(reason));
+                    }
+                }
+            }
+            if self.stop.is_asked() {
+                self.finish(changes, stream, held, noticed)?;
+                return Ok(End::Stopped);
+            }
+            let waited = noticed.map_or(Duration::ZERO, |at| at.elapsed());
+            let is_due = held.as_ref().is_some_and(|held| {
+                waited >= self.options.interval || held.transactions >= self.options.batch_transactions
+            });
+            // The cursor of a snapshot is of the newest state that was seen, so all of that must be in it.
+            if is_due || stream.is_fold_ready() {
+                self.append(stream, held.take(), noticed.take())?;
+            }
+            self.fold_if_due(changes, stream)?;
+            stream.renew()?;
+            let tick = if stream.is_folding() { FOLDING_TICK } else { TICK };
+            let patience = held.as_ref().map_or(tick, |_| self.options.interval.saturating_sub(waited).min(tick));
+            look = changes.wait(patience)?;
+            if look {
+                noticed.get_or_insert_with(Instant::now);
+            }
+        }
+    }
+
+    fn append(&mut self, stream: &mut Stream, held: Option<Changed>, noticed: Option<Instant>) -> Result<()> {
+        let Some(changed) = held else { return Ok(()) };
+        let (t, transactions) = (changed.t, changed.transactions);
+        let mut wait = FIRST_WAIT;
+        let appended = stream.append(changed, &mut |error| {
+            if self.stop.is_asked() {
+                let message = "asked to stop while the repository cannot be written";
+                return Err(Error::new(ErrorKind::Interrupted, error.object(), message));
+            }
+            self.observer.event(SyncEvent::Retrying { error, wait });
+            self.sleep(wait);
+            wait = (wait * 2).min(self.options.retry_max_wait);
+            Ok(())
+        })?;
+        self.summary.t = Some(t);
+        self.summary.transactions += transactions;
+        self.summary.segments += appended.segments;
+        self.summary.bytes += appended.bytes;
+        self.observer.event(SyncEvent::Durable {
+            t,
+            transactions,
+            put: appended.put,
+            removed: appended.removed,
+            segments: appended.segments,
+            bytes: appended.bytes,
+            lag: noticed.map_or(Duration::ZERO, |at| at.elapsed()),
+        });
+        Ok(())
+    }
+
+    fn fold_if_due(&mut self, changes: &mut dyn Changes, stream: &mut Stream) -> Result<()> {
+        if stream.is_fold_ready() {
+            return self.end_fold(changes, stream);
+        }
+        let (bytes, segments, age) = stream.unfolded();
+        let due = age >= self.options.fold_every || bytes >= self.options.fold_bytes || segments >= MAX_SEGMENTS;
+        if due {
+            stream.begin_fold();
+        }
+        Ok(())
+    }
+
+    fn end_fold(&mut self, changes: &mut dyn Changes, stream: &mut Stream) -> Result<()> {
+        let before = stream.segments();
+        let snapshot = stream.end_fold(changes.cursor(self.repository))?;
+        self.summary.folds += 1;
+        self.observer.event(SyncEvent::Folded { snapshot: &snapshot, segments: before });
+        self.summary.snapshot = Some(snapshot);
+        Ok(())
+    }
+
+    /// Makes durable what is held, and folds everything.
+    fn finish(
+        &mut self,
+        changes: &mut dyn Changes,
+        stream: &mut Stream,
+        held: Option<Changed>,
+        noticed: Option<Instant>,
+    ) -> Result<()> {
+        self.append(stream, held, noticed)?;
+        stream.begin_fold();
+        if stream.is_folding() {
+            self.end_fold(changes, stream)?;
+        }
+        Ok(())
+    }
+
+    /// Before the database was reached for the first time only what is sure to pass is tried again.
+    fn may_pass(&self, error: &Error) -> bool {
+        match error.kind() {
+            ErrorKind::Transient | ErrorKind::Throttled => !self.options.once,
+            ErrorKind::Busy => self.summary.snapshot.is_some(),
+            kind => {
+                !self.options.once
+                    && self.summary.snapshot.is_some()
+                    && (is_passing(kind) || kind == ErrorKind::NotFound)
+            }
+        }
+    }
+
+    /// Stops where somebody else follows the same database: two would close each other's sessions for ever.
+    fn give_way_to_rivals(&self) -> Result<()> {
+        self.sleep(RIVAL_SHOWS);
+        let Some(snapshot) = &self.summary.snapshot else { return Ok(()) };
+        let stream = self.repository.keys().stream_id(&snapshot.host, &snapshot.label);
+        let sessions = self.repository.open_sessions()?;
+        for chain in self.repository.chains_of(stream)? {
+            let session = sessions.iter().find(|session| session.id == chain.session);
+            if session.is_some_and(|session| !session.is_dead()) && self.repository.outcome(chain.session)?.is_none() {
+                let path = ObjectPath::session(chain.session, 0);
+                let message = "follows the same database under the same host and label, and has taken over";
+                return Err(Error::new(ErrorKind::Busy, path, message));
+            }
+        }
+        Ok(())
+    }
+
+    /// Sleeps unless it is to stop.
+    fn sleep(&self, wait: Duration) {
+        let until = Instant::now() + wait;
+        while Instant::now() < until && !self.stop.is_asked() {
+            thread::sleep(TICK.min(until.saturating_duration_since(Instant::now())));
+        }
+    }
+
+    fn writer_options(&self) -> WriterOptions {
+        let backup = &self.options.backup;
+        WriterOptions {
+            compression_level: backup.compression_level,
+            class: backup.class,
+            delta: backup.delta,
+            dry_run: false,
+        }
+    }
+}
+
+/// Refuses to take over from a process of this machine that certainly runs.
+fn refuse_living_rival(repository: &Repository, session: SnapshotId) -> Result<()> {
+    let sessions = repository.open_sessions()?;
+    let Some(open) = sessions.iter().find(|open| open.id == session) else { return Ok(()) };
+    let (Some(record), this) = (&open.record, Machine::this()) else { return Ok(()) };
+    let is_here = record.host == this.host && record.boot_id == this.boot && !this.boot.is_empty();
+    if is_here && record.process_id != this.process && !open.is_dead() {
+        let message = format!("process {} of this machine follows the same database already", record.process_id);
+        return Err(Error::new(ErrorKind::Busy, ObjectPath::session(session, 0), message));
+    }
+    Ok(())
+}

@@ -1,0 +1,129 @@
+//! From changed datoms of the two indices to what was and what is known of each changed fact.
+//!
+//! The history of a database is its temporal index and, of the current index, the datoms of attributes of which the
+//! temporal index has nothing until they are retracted (cardinality many) or has nothing ever (`:db/noHistory`).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::merge::Difference;
+use super::trouble::Trouble;
+use crate::record::datom::attribute_len;
+
+/// A fact of which the history or the current view changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FactChange {
+    /// Entity, attribute and value as view keys have them, the value whole.
+    pub fact: Vec<u8>,
+    /// As the snapshot has it.
+    pub before: FactState,
+    /// As the database has it.
+    pub after: FactState,
+}
+
+/// What is known of a fact.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FactState {
+    /// Its events, ascending: t as it stands in keys, and whether it asserts.
+    pub log: Vec<([u8; 8], bool)>,
+    /// The t at which the current view has it, ascending; at most one in a sound database.
+    pub current: Vec<[u8; 8]>,
+}
+
+/// Events of facts: (t, asserts) by fact.
+pub(super) type Events = BTreeMap<Vec<u8>, BTreeSet<([u8; 8], bool)>>;
+
+/// An index: how it differs from what it was, and all it now has of the changed facts.
+pub(super) struct IndexChange {
+    pub(super) difference: Difference,
+    pub(super) after: Events,
+}
+
+/// The facts that the changed keys of both indices are about.
+pub(super) fn changed_facts<'a>(differences: impl IntoIterator<Item = &'a Difference>) -> Result<BTreeSet<Vec<u8>>, Trouble> {
+    let mut facts = BTreeSet::new();
+    for difference in differences {
+        for key in difference.added.iter().chain(&difference.removed) {
+            let (fact, ..) = split(key)?;
+            if !facts.contains(fact) {
+                facts.insert(fact.to_vec());
+            }
+        }
+    }
+    Ok(facts)
+}
+
+/// Puts the two indices together; `from_current` tells the attributes, by their canonical bytes, whose datoms the history
+/// takes from the current index. Facts whose history and current view stay the same are left out.
+pub(super) fn fact_changes(
+    facts: BTreeSet<Vec<u8>>,
+    current: IndexChange,
+    temporal: Option<IndexChange>,
+    from_current: &dyn Fn(&[u8]) -> bool,
+) -> Result<Vec<FactChange>, Trouble> {
+    let current = both_states(current)?;
+    let temporal = temporal.map(both_states).transpose()?.unwrap_or_default();
+    let mut changes = Vec::new();
+    for fact in facts {
+        let rest = fact.get(8..).ok_or_else(short)?;
+        let attribute_len = attribute_len(rest).map_err(|_| short())?;
+        let from_current = from_current(&rest[..attribute_len]);
+        let (current, temporal) = (current.get(&fact), temporal.get(&fact));
+        let side = |pick: fn(&States) -> &BTreeSet<([u8; 8], bool)>| {
+            let mut log = temporal.map(pick).cloned().unwrap_or_default();
+            let current = current.map(pick);
+            if from_current {
+                log.extend(current.into_iter().flatten());
+            }
+            let current = current.into_iter().flatten().filter(|(_, asserts)| *asserts).map(|(t, _)| *t).collect();
+            FactState { log: log.into_iter().collect(), current }
+        };
+        let (before, after) = (side(|states| &states.before), side(|states| &states.after));
+        if before != after {
+            changes.push(FactChange { fact, before, after });
+        }
+    }
+    Ok(changes)
+}
+
+#[derive(Default)]
+struct States {
+    before: BTreeSet<([u8; 8], bool)>,
+    after: BTreeSet<([u8; 8], bool)>,
+}
+
+fn both_states(change: IndexChange) -> Result<BTreeMap<Vec<u8>, States>, Trouble> {
+    let mut states: BTreeMap<Vec<u8>, States> = change
+        .after
+        .into_iter()
+        .map(|(fact, after)| (fact, States { before: after.clone(), after }))
+        .collect();
+    for key in change.difference.added {
+        let (fact, t, asserts) = split(&key)?;
+        let seen = states.get_mut(fact).is_some_and(|states| states.before.remove(&(t, asserts)));
+        if !seen {
+            return Err(misplaced());
+        }
+    }
+    for key in change.difference.removed {
+        let (fact, t, asserts) = split(&key)?;
+        if !states.entry(fact.to_vec()).or_default().before.insert((t, asserts)) {
+            return Err(misplaced());
+        }
+    }
+    Ok(states)
+}
+
+/// Fact, t and op of a view key.
+pub(super) fn split(view: &[u8]) -> Result<(&[u8], [u8; 8], bool), Trouble> {
+    let (op, rest) = view.split_last().ok_or_else(short)?;
+    let (fact, t) = rest.split_last_chunk::<8>().ok_or_else(short)?;
+    Ok((fact, *t, *op == 1))
+}
+
+fn short() -> Trouble {
+    Trouble::Now("a datom has no key".to_owned())
+}
+
+fn misplaced() -> Trouble {
+    Trouble::Now("a datom is not where the keys of its index say".to_owned())
+}

@@ -1,0 +1,283 @@
+//! What changed in a branch since a snapshot: only nodes that are not shared with the snapshot are read.
+//!
+//! The snapshot's nodes are in a [`LeafTable`]. Changed leaves of both indices give changed datoms; all events of the facts
+//! these are about, before and after, give what changes in the log and in the current view, which is more than the changed
+//! datoms where, say, one moves from the current to the temporal index. Whatever cannot be told for certain is answered
+//! with [`Next::Full`]: then the whole store is to be read, which gives the same result.
+
+mod compare;
+mod facts;
+mod lookup;
+mod merge;
+mod record;
+mod shelf;
+mod table;
+mod trouble;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+pub use facts::{FactChange, FactState};
+pub use record::{IndexRecorder, table_of};
+pub use shelf::ReadStats;
+pub use table::{Entry, HeadMark, IndexTable, LeafTable};
+pub use trouble::FullReason;
+
+use crate::datahike::{Head, IndexRoot, SchemaMeta, Store, field};
+use crate::error::Result;
+use crate::record::datom::{Attribute, Datom, Value, encode_key, split_key};
+use compare::{Terms, compare, top};
+use facts::{IndexChange, changed_facts, fact_changes};
+use shelf::Shelf;
+use trouble::Trouble;
+
+/// Type byte of attributes that are keywords, and of those that are strings, in canonical bytes.
+const KEYWORD: u8 = 1;
+const STRING: u8 = 3;
+/// Wait before a node that cannot be read is read again.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// How to look for changes.
+#[derive(Clone, Debug)]
+pub struct IncrementOptions {
+    /// Name of the branch, without the colon.
+    pub branch: String,
+    /// How often reading starts over when the database moves on or a node cannot be read.
+    pub attempts: u32,
+    /// Changed datoms that may be kept in memory.
+    pub max_changes: usize,
+}
+
+impl Default for IncrementOptions {
+    fn default() -> Self {
+        Self { branch: crate::datahike::MAIN_BRANCH.to_owned(), attempts: 5, max_changes: 200_000 }
+    }
+}
+
+/// What [`Increments::next`] found.
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "one at a time is in memory")]
+pub enum Next {
+    /// The branch is where it was.
+    Unchanged,
+    /// It has moved on.
+    Changed(Difference),
+    /// What changed cannot be told; the whole store must be read.
+    Full(FullReason),
+}
+
+/// How a branch differs from what it was.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Difference {
+    /// Where the branch is now.
+    pub head: Head,
+    /// What it says about attributes.
+    pub schema: SchemaMeta,
+    /// What changed, ascending by fact.
+    pub facts: Vec<FactChange>,
+    /// What was read.
+    pub read: ReadStats,
+}
+
+/// Follows one branch of a store.
+pub struct Increments {
+    shelf: Shelf,
+    options: IncrementOptions,
+    table: Option<LeafTable>,
+    /// The schema last read, with the address of its blob.
+    schema: Option<([u8; 16], SchemaMeta)>,
+}
+
+impl Increments {
+    /// Begins at what `table` knows.
+    pub fn new(store: Store, options: IncrementOptions, table: Option<LeafTable>) -> Self {
+        Self { shelf: Shelf::new(store), options, table, schema: None }
+    }
+
+    /// The nodes of the branch as of the last call that did not fail and did not want everything read.
+    pub fn table(&self) -> Option<&LeafTable> {
+        self.table.as_ref()
+    }
+
+    /// The same, to keep.
+    pub fn into_table(self) -> Option<LeafTable> {
+        self.table
+    }
+
+    /// What was read by the last call.
+    pub fn read_stats(&self) -> ReadStats {
+        self.shelf.stats()
+    }
+
+    /// Compares the branch as it is now with what it was at the last call, and moves on.
+    ///
+    /// # Errors
+    /// Only what the home or the head itself fails with; what else is in the way is a [`Next::Full`].
+    pub fn next(&mut self) -> Result<Next> {
+        self.shelf.reset_stats();
+        let Some(table) = &self.table else { return Ok(Next::Full(FullReason::NoTable)) };
+        let mut attempt = 1;
+        loop {
+            let head = self.shelf.store().head(&self.options.branch)?;
+            if head.bytes_hash == table.head.hash {
+                return Ok(Next::Unchanged);
+            }
+            let schema = match (&self.schema, head.schema_key) {
+                (Some((known, schema)), Some(key)) if *known == key => schema.clone(),
+                _ => self.shelf.store().schema(&head)?,
+            };
+            match changes(&self.shelf, table, &head, &schema, self.options.max_changes) {
+                Ok((facts, table)) => {
+                    self.schema = head.schema_key.map(|key| (key, schema.clone()));
+                    self.table = Some(table);
+                    return Ok(Next::Changed(Difference { head, schema, facts, read: self.shelf.stats() }));
+                }
+                Err(Trouble::Stopped(error)) => return Err(error),
+                Err(Trouble::Before(reason)) => return Ok(Next::Full(reason)),
+                Err(Trouble::Now(what)) if attempt >= self.options.attempts => {
+                    return Ok(Next::Full(FullReason::Store(what)));
+                }
+                Err(Trouble::Now(_)) => {
+                    attempt += 1;
+                    std::thread::sleep(PAUSE);
+                }
+            }
+        }
+    }
+}
+
+/// What changed from the table to the head, and the head's table.
+fn changes(
+    shelf: &Shelf,
+    old: &LeafTable,
+    head: &Head,
+    schema: &SchemaMeta,
+    max_changes: usize,
+) -> Result<(Vec<FactChange>, LeafTable), Trouble> {
+    let (Some(old_temporal), Some(temporal)) = (&old.temporal, &head.temporal_eavt) else {
+        return Err(Trouble::Before(FullReason::History));
+    };
+    let attributes = attributes(schema);
+    check_schema(&old.attributes, &attributes, head)?;
+    let terms = Terms { content_addresses: head.has_content_addresses(), max_changes };
+    let current = compare(shelf, &old.current, &head.eavt, &terms)?;
+    let temporal_compared = compare(shelf, old_temporal, temporal, &terms)?;
+    let differences = [&current.difference, &temporal_compared.difference];
+    for key in differences.iter().flat_map(|difference| &difference.added) {
+        check_t(key, head)?;
+    }
+    let facts = changed_facts(differences)?;
+    if facts.len() > max_changes {
+        return Err(Trouble::Before(FullReason::TooMany));
+    }
+    let of_index = |root: &IndexRoot, difference| -> Result<IndexChange, Trouble> {
+        Ok(IndexChange { difference, after: lookup::events(shelf, top(root), &facts)? })
+    };
+    let current_change = of_index(&head.eavt, current.difference)?;
+    let temporal_change = of_index(temporal, temporal_compared.difference)?;
+    let from_current = |attribute: &[u8]| is_from_current(&attributes, attribute);
+    let facts = fact_changes(facts.clone(), current_change, Some(temporal_change), &from_current)?;
+    // What is being read is not collected while it is reachable; once the branch has moved on it may be.
+    let now = shelf.store().head(&head.branch)?;
+    if now.bytes_hash != head.bytes_hash {
+        for (index, before) in [(&current.table, &old.current), (&temporal_compared.table, old_temporal)] {
+            check_stamps(shelf, index, before)?;
+        }
+    }
+    let table = LeafTable {
+        head: mark(head),
+        attributes,
+        current: current.table,
+        temporal: Some(temporal_compared.table),
+    };
+    Ok((facts, table))
+}
+
+/// What tells this head from others.
+fn mark(head: &Head) -> HeadMark {
+    HeadMark { hash: head.bytes_hash, commit: head.commit, max_tx: head.max_tx }
+}
+
+/// Canonical bytes of all declared attributes: whether the history takes their datoms from the current index.
+fn attributes(schema: &SchemaMeta) -> BTreeMap<Vec<u8>, bool> {
+    let mut names: BTreeSet<Attribute<'_>> = schema.idents.keys().map(|id| Attribute::Id(*id)).collect();
+    let idents = schema.idents.values().map(|name| Attribute::Keyword(name.as_str().into()));
+    names.extend(idents);
+    if let Value::Map(entries) = &schema.schema {
+        names.extend(entries.iter().filter_map(|(key, _)| match key {
+            Value::Keyword(name) => Some(Attribute::Keyword(name.as_ref().into())),
+            Value::Long(id) => Some(Attribute::Id(*id)),
+            _ => None,
+        }));
+    }
+    names.into_iter().map(|name| (canonical(&name), schema.is_history_while_current(&name))).collect()
+}
+
+fn canonical(attribute: &Attribute<'_>) -> Vec<u8> {
+    let datom = Datom { e: 0, a: attribute.clone(), v: Value::Long(0), t: 0, added: true };
+    let mut key = Vec::new();
+    encode_key(&datom, &mut key).expect("this cannot fail because the value is a number");
+    split_key(&key).expect("this cannot fail because it was just encoded").a.to_vec()
+}
+
+fn is_from_current(attributes: &BTreeMap<Vec<u8>, bool>, attribute: &[u8]) -> bool {
+    match attribute.split_first() {
+        // The schema does not tell names that are strings from keywords.
+        Some((&STRING, name)) => attributes.get([&[KEYWORD], name].concat().as_slice()) == Some(&true),
+        _ => attributes.get(attribute) == Some(&true),
+    }
+}
+
+/// Refuses a schema under which facts that did not change are in the history or not for another reason than before.
+fn check_schema(
+    before: &BTreeMap<Vec<u8>, bool>,
+    now: &BTreeMap<Vec<u8>, bool>,
+    head: &Head,
+) -> Result<(), Trouble> {
+    let is_written_first = matches!(field(&head.config, "schema-flexibility"), Some(Value::Keyword(k)) if k == "write");
+    for attribute in before.keys().chain(now.keys()) {
+        let flags = (before.get(attribute).copied(), now.get(attribute).copied());
+        let same = match flags {
+            // Of an attribute that was not declared there is nothing, unless the database takes what it is given.
+            (None, Some(true)) => is_written_first,
+            (before, now) => before.unwrap_or(false) == now.unwrap_or(false),
+        };
+        if !same {
+            let name = String::from_utf8_lossy(attribute.get(1..).unwrap_or_default()).into_owned();
+            return Err(Trouble::Before(FullReason::Schema(name.trim_end_matches('\0').to_owned())));
+        }
+    }
+    Ok(())
+}
+
+fn check_t(view: &[u8], head: &Head) -> Result<(), Trouble> {
+    let (_, t, _) = facts::split(view)?;
+    if t > crate::record::datom::number_bound(head.max_tx) {
+        return Err(Trouble::Now("a datom is of a later transaction than the branch".to_owned()));
+    }
+    Ok(())
+}
+
+/// Refuses an index of which a node was written again after it was read.
+fn check_stamps(shelf: &Shelf, table: &IndexTable, before: &IndexTable) -> Result<(), Trouble> {
+    let read: Vec<_> = table
+        .nodes
+        .iter()
+        .filter(|(key, entry)| before.nodes.get(key) != Some(entry))
+        .filter_map(|(key, entry)| Some((key.address?, entry.stamp?)))
+        .collect();
+    let addresses: Vec<_> = read.iter().map(|(address, _)| *address).collect();
+    for ((address, stamp), now) in read.iter().zip(shelf.stamps(&addresses)?) {
+        if now != Some(*stamp) {
+            let name = crate::datahike::hasch::spell(address);
+            return Err(Trouble::Now(format!("node {name} went or was written again while it was read")));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;

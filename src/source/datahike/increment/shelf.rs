@@ -1,0 +1,251 @@
+//! Nodes by their keys, with the blobs read last kept at hand.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+
+use super::trouble::Trouble;
+use crate::datahike::{Address, Diff, Leaf, Node, NodeKey, Slots, Stamp, Store, StoreKey, hasch};
+use crate::error::Result;
+use crate::record::datom::{Datom, Digest, encode_key, to_view_key};
+
+/// Bytes of blobs kept at hand.
+const KEPT_BYTES: usize = 24 << 20;
+
+/// A node as its parent names it.
+#[derive(Clone, Debug)]
+pub(super) struct Reference {
+    pub(super) key: NodeKey,
+    /// The difference to what is stored at its address.
+    pub(super) diff: Option<Diff<'static>>,
+    /// Levels above leaves; not known for the root.
+    pub(super) level: Option<u32>,
+    /// A root that is kept in the head.
+    pub(super) fused: Option<crate::record::datom::Value<'static>>,
+}
+
+/// A node with what its parent says put in.
+pub(super) enum Content {
+    /// View keys with whole values, and what they add up to.
+    Leaf(Vec<Vec<u8>>, Digest),
+    /// The last entity of each child, children, and whether one of them differs from what is stored.
+    Branch { last: Vec<i64>, children: Vec<Reference>, has_slots: bool },
+}
+
+/// What was read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReadStats {
+    /// Nodes read, some of them from memory.
+    pub nodes: u64,
+    /// Blobs read from the store.
+    pub blobs: u64,
+    /// Bytes of these.
+    pub bytes: u64,
+    /// Nodes left out, each with all below.
+    pub shared_nodes: u64,
+}
+
+/// Reads nodes of a store.
+pub(super) struct Shelf {
+    store: Store,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    blobs: HashMap<Address, (Stamp, Bytes)>,
+    order: VecDeque<(Address, Stamp)>,
+    bytes: usize,
+    stats: ReadStats,
+}
+
+impl Shelf {
+    pub(super) fn new(store: Store) -> Self {
+        Self { store, kept: Mutex::new(Kept::default()) }
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(super) fn stats(&self) -> ReadStats {
+        self.lock().stats
+    }
+
+    pub(super) fn skipped(&self, count: u64) {
+        self.lock().stats.shared_nodes += count;
+    }
+
+    /// Starts to count anew.
+    pub(super) fn reset_stats(&self) {
+        self.lock().stats = ReadStats::default();
+    }
+
+    pub(super) fn stamps(&self, addresses: &[Address]) -> Result<Vec<Option<Stamp>>> {
+        let keys: Vec<_> = addresses.iter().map(StoreKey::address).collect();
+        self.store.home().stamps(&keys)
+    }
+
+    /// Several nodes as stored now, in order, each with its stamp; `None` for one that is gone.
+    pub(super) fn fetch(&self, references: &[Reference]) -> Result<Vec<Option<(Stamp, Bytes)>>> {
+        let addresses: Vec<Address> = references.iter().map(|r| r.key.address.unwrap_or_default()).collect();
+        let at_hand: Vec<usize> = {
+            let kept = self.lock();
+            (0..addresses.len()).filter(|&i| kept.blobs.contains_key(&addresses[i])).collect()
+        };
+        let mut found: Vec<Option<(Stamp, Bytes)>> = vec![None; addresses.len()];
+        let names: Vec<Address> = at_hand.iter().map(|&i| addresses[i]).collect();
+        if !names.is_empty() {
+            let stamps = self.stamps(&names)?;
+            let kept = self.lock();
+            for (&i, stamp) in at_hand.iter().zip(stamps) {
+                found[i] = kept.blobs.get(&addresses[i]).filter(|(kept, _)| Some(*kept) == stamp).cloned();
+            }
+        }
+        let missing: Vec<usize> = (0..addresses.len()).filter(|&i| found[i].is_none()).collect();
+        if !missing.is_empty() {
+            let keys: Vec<_> = missing.iter().map(|&i| StoreKey::address(&addresses[i])).collect();
+            let read = self.store.home().get_stamped(&keys)?;
+            for (i, blob) in missing.into_iter().zip(read) {
+                if let Some((stamp, bytes)) = &blob {
+                    self.keep(addresses[i], *stamp, bytes);
+                }
+                found[i] = blob;
+            }
+        }
+        Ok(found)
+    }
+
+    /// A node as it was with this stamp, if it is at hand, else as it is in the store.
+    pub(super) fn fetch_old(&self, address: &Address, stamp: Option<Stamp>) -> Result<Option<Bytes>> {
+        let at_hand = self.lock().blobs.get(address).filter(|(kept, _)| Some(*kept) == stamp).cloned();
+        if let Some((_, blob)) = at_hand {
+            return Ok(Some(blob));
+        }
+        let blob = self.store.home().get(StoreKey::address(address))?;
+        if let Some(blob) = &blob {
+            let mut kept = self.lock();
+            kept.stats.blobs += 1;
+            kept.stats.bytes += blob.len() as u64;
+        }
+        Ok(blob)
+    }
+
+    fn keep(&self, address: Address, stamp: Stamp, bytes: &Bytes) {
+        let mut kept = self.lock();
+        kept.stats.blobs += 1;
+        kept.stats.bytes += bytes.len() as u64;
+        kept.bytes += bytes.len();
+        kept.order.push_back((address, stamp));
+        if let Some((_, old)) = kept.blobs.insert(address, (stamp, bytes.clone())) {
+            kept.bytes -= old.len();
+        }
+        while kept.bytes > KEPT_BYTES {
+            let Some((oldest, stamp)) = kept.order.pop_front() else { break };
+            if kept.blobs.get(&oldest).is_some_and(|(kept, _)| *kept == stamp) {
+                let dropped = kept.blobs.remove(&oldest).map_or(0, |(_, bytes)| bytes.len());
+                kept.bytes -= dropped;
+            }
+        }
+    }
+
+    /// What is in a node's blob; the message says what is wrong with it.
+    pub(super) fn open(&self, reference: &Reference, stored: Option<&Bytes>) -> Result<Content, String> {
+        self.lock().stats.nodes += 1;
+        let wrong = |why: &dyn std::fmt::Display| format!("node {}: {why}", spell(&reference.key));
+        if let Some(fused) = &reference.fused {
+            let node = Node::from_value(fused.clone()).map_err(|why| wrong(&why))?;
+            return content(reference, node).map_err(|why| wrong(&why));
+        }
+        let stored = stored.ok_or_else(|| wrong(&"no such blob"))?;
+        let key = StoreKey::address(&reference.key.address.unwrap_or_default());
+        let blob = self.store.decode(key, stored).map_err(|why| wrong(&why))?;
+        let node = Node::decode(&blob.bytes).map_err(|why| wrong(&why))?;
+        content(reference, node).map_err(|why| wrong(&why))
+    }
+
+    /// A node as it is now.
+    pub(super) fn read(&self, reference: &Reference) -> Result<(Option<Stamp>, Content), Trouble> {
+        let fetched = match reference.fused {
+            Some(_) => None,
+            None => self.fetch(std::slice::from_ref(reference))?.pop().flatten(),
+        };
+        let content = self.open(reference, fetched.as_ref().map(|(_, blob)| blob)).map_err(Trouble::Now)?;
+        Ok((fetched.map(|(stamp, _)| stamp), content))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The name of a node, for messages.
+pub(super) fn spell(key: &NodeKey) -> String {
+    key.address.map_or_else(|| "in the head".to_owned(), |address| hasch::spell(&address))
+}
+
+fn content(reference: &Reference, node: Node<'_>) -> Result<Content, String> {
+    match node {
+        Node::Leaf(mut leaf) => {
+            if reference.level.is_some_and(|level| level != 0) {
+                return Err("a leaf where its parent has a branch".to_owned());
+            }
+            if let Some(diff) = &reference.diff {
+                leaf.apply(diff.clone()).map_err(|why| why.to_string())?;
+            }
+            rows(&leaf)
+        }
+        Node::Branch(branch) => {
+            if reference.level.is_some_and(|level| level != branch.level) {
+                return Err("a branch of another level than its parent has".to_owned());
+            }
+            let mut slots: Slots<'static> = match &reference.diff {
+                None => branch.slots.into_iter().map(|(place, slot)| (place, slot.into_owned())).collect(),
+                Some(Diff::Branch(slots)) => slots.clone(),
+                Some(Diff::Leaf { absent, present }) if absent.is_empty() && present.is_empty() => Slots::new(),
+                Some(Diff::Leaf { .. }) => return Err("the difference to a leaf at a branch".to_owned()),
+            };
+            if slots.last_key_value().is_some_and(|(place, _)| *place >= branch.addresses.len()) {
+                return Err("a difference to a child that is not there".to_owned());
+            }
+            let has_slots = slots.values().any(|slot| slot.diff.is_some());
+            let child = |(place, address): (usize, &Address)| {
+                let slot = slots.remove(&place);
+                Reference {
+                    key: NodeKey { address: Some(*address), slot: slot.as_ref().and_then(|slot| slot.hash) },
+                    diff: slot.and_then(|slot| slot.diff),
+                    level: Some(branch.level.saturating_sub(1)),
+                    fused: None,
+                }
+            };
+            let children = branch.addresses.iter().enumerate().map(child).collect();
+            let last = branch.keys.iter().map(|key| key.e).collect();
+            Ok(Content::Branch { last, children, has_slots })
+        }
+    }
+}
+
+fn rows(leaf: &Leaf<'_>) -> Result<Content, String> {
+    let mut total = Digest::new();
+    let mut rows = Vec::with_capacity(leaf.datoms.len());
+    let mut log_key = Vec::new();
+    for datom in &leaf.datoms {
+        total.add_hash(Digest::hash(datom));
+        rows.push(view_key(datom, &mut log_key)?);
+    }
+    if !rows.is_sorted_by(|one, other| one[..8] <= other[..8]) {
+        // A difference puts its datoms behind the others.
+        rows.sort_by(|one, other| one[..8].cmp(&other[..8]));
+    }
+    Ok(Content::Leaf(rows, total))
+}
+
+fn view_key(datom: &Datom<'_>, log_key: &mut Vec<u8>) -> Result<Vec<u8>, String> {
+    log_key.clear();
+    encode_key(datom, log_key).map_err(|why| why.to_string())?;
+    let mut view = Vec::with_capacity(log_key.len());
+    to_view_key(log_key, &mut view).map_err(|why| why.to_string())?;
+    Ok(view)
+}

@@ -1,0 +1,235 @@
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use proptest::prelude::*;
+
+use super::testing::{ATTRIBUTES, Action, Database, Garbage, Manner, Row};
+use super::*;
+use crate::datahike::{NodeKey, Stamp, StoreKey, Visitor, Walk, walk::VisitedLeaf};
+use crate::record::datom::{Digest, number_bound, to_view_key};
+
+struct Recording(IndexRecorder);
+
+impl Visitor for Recording {
+    fn branch(&mut self, node: &NodeKey, stamp: Option<Stamp>, children: &[NodeKey]) -> Result<()> {
+        self.0.branch(node, stamp, children);
+        Ok(())
+    }
+
+    fn leaf(&mut self, leaf: &VisitedLeaf<'_, '_>) -> Result<()> {
+        let mut total = Digest::new();
+        leaf.datoms.iter().for_each(|datom| total.add(datom));
+        self.0.leaf(&leaf.key, leaf.stamp, total);
+        Ok(())
+    }
+}
+
+/// The table that a full read makes.
+fn full(database: &Database) -> LeafTable {
+    let store = database.store();
+    let head = store.head("db").unwrap();
+    let index = |root: &IndexRoot| {
+        let mut recording = Recording(IndexRecorder::new(&head));
+        Walk::new(&store).run(root, &mut recording).unwrap();
+        recording.0.finish(root).unwrap()
+    };
+    let (current, temporal) = (index(&head.eavt), head.temporal_eavt.as_ref().map(index));
+    table_of(&head, &store.schema(&head).unwrap(), current, temporal)
+}
+
+fn next(database: &Database, table: LeafTable) -> (Next, LeafTable) {
+    let mut increments = Increments::new(database.store(), IncrementOptions::default(), Some(table));
+    let next = increments.next().unwrap();
+    (next, increments.into_table().unwrap())
+}
+
+type States = BTreeMap<Vec<u8>, FactState>;
+
+/// What is known of every fact, by the rule of what history is.
+fn states(current: &BTreeSet<Row>, temporal: &BTreeSet<Row>) -> States {
+    let mut events: BTreeMap<Vec<u8>, (BTreeSet<([u8; 8], bool)>, BTreeSet<[u8; 8]>)> = BTreeMap::new();
+    for (is_current, row) in current.iter().map(|row| (true, row)).chain(temporal.iter().map(|row| (false, row))) {
+        let (e, a, v, t, added) = *row;
+        let a_name = Attribute::Keyword(ATTRIBUTES[a].into());
+        let (mut key, mut view) = (Vec::new(), Vec::new());
+        encode_key(&Datom { e, a: a_name, v: Value::Long(v), t, added }, &mut key).unwrap();
+        to_view_key(&key, &mut view).unwrap();
+        view.truncate(view.len() - 9);
+        let of_fact = events.entry(view).or_default();
+        if !is_current || a != 0 {
+            of_fact.0.insert((number_bound(t), added));
+        }
+        if is_current {
+            of_fact.1.insert(number_bound(t));
+        }
+    }
+    let state = |(log, current): (BTreeSet<_>, BTreeSet<_>)| FactState {
+        log: log.into_iter().collect(),
+        current: current.into_iter().collect(),
+    };
+    events.into_iter().map(|(fact, sets)| (fact, state(sets))).collect()
+}
+
+fn expected(before: &States, after: &States) -> Vec<FactChange> {
+    let facts: BTreeSet<&Vec<u8>> = before.keys().chain(after.keys()).collect();
+    let change = |fact: &Vec<u8>| FactChange {
+        fact: fact.clone(),
+        before: before.get(fact).cloned().unwrap_or_default(),
+        after: after.get(fact).cloned().unwrap_or_default(),
+    };
+    facts.into_iter().map(change).filter(|change| change.before != change.after).collect()
+}
+
+fn actions() -> impl Strategy<Value = Action> {
+    let (e, a, v) = (1_i64..40, 0_usize..3, 0_i64..4);
+    prop_oneof![
+        8 => (e.clone(), a.clone(), v.clone()).prop_map(|(e, a, v)| Action::Add(e, a, v)),
+        3 => (e.clone(), a, v).prop_map(|(e, a, v)| Action::Retract(e, a, v)),
+        1 => e.clone().prop_map(Action::Purge),
+        2 => e.prop_map(Action::Again),
+    ]
+}
+
+fn transactions(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Vec<Action>>> {
+    prop::collection::vec(prop::collection::vec(actions(), 0..12), count)
+}
+
+fn manners() -> impl Strategy<Value = Manner> {
+    let garbage = prop_oneof![Just(Garbage::Kept), Just(Garbage::Deleted), Just(Garbage::Reused)];
+    (garbage, 0_usize..4, any::<bool>()).prop_map(|(garbage, slot_rows, fused)| Manner { garbage, slot_rows, fused })
+}
+
+proptest! {
+    #[test]
+    fn an_increment_is_the_difference_of_what_is_known_or_asks_for_a_full_read(
+        manner in manners(),
+        first in transactions(1..8),
+        steps in prop::collection::vec(transactions(0..4), 1..5),
+    ) {
+        let mut database = Database::new(manner);
+        first.iter().for_each(|actions| database.transact(actions));
+        let mut table = full(&database);
+        for transactions in steps {
+            let before = states(&database.current, &database.temporal);
+            let t = database.t;
+            transactions.iter().for_each(|actions| database.transact(actions));
+            let after = states(&database.current, &database.temporal);
+            let (next, moved) = next(&database, table);
+            match next {
+                Next::Unchanged => {
+                    prop_assert_eq!(database.t, t);
+                    table = moved;
+                }
+                Next::Changed(difference) => {
+                    prop_assert_eq!(difference.facts, expected(&before, &after));
+                    prop_assert_eq!(&moved, &full(&database));
+                    table = LeafTable::decode(&moved.encode()).unwrap();
+                }
+                Next::Full(reason) => {
+                    let gone = matches!(reason, FullReason::Gone(_));
+                    prop_assert!(gone && manner.garbage != Garbage::Kept, "{}", reason);
+                    table = full(&database);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_table_that_says_something_else_never_gives_something_else(
+        first in transactions(3..8),
+        more in transactions(1..3),
+        at: prop::sample::Index,
+        bit in 0_u8..8,
+    ) {
+        let manner = Manner { garbage: Garbage::Kept, slot_rows: 2, fused: false };
+        let mut database = Database::new(manner);
+        first.iter().for_each(|actions| database.transact(actions));
+        let mut bytes = full(&database).encode();
+        let before = states(&database.current, &database.temporal);
+        more.iter().for_each(|actions| database.transact(actions));
+        let at = at.index(bytes.len());
+        bytes[at] ^= 1 << bit;
+        if let Ok(table) = LeafTable::decode(&bytes) {
+            let attributes = table.attributes.clone();
+            if let (Next::Changed(difference), _) = next(&database, table) {
+                prop_assert_eq!(&attributes.into_values().collect::<Vec<_>>().len(), &ATTRIBUTES.len());
+                let after = states(&database.current, &database.temporal);
+                prop_assert_eq!(difference.facts, expected(&before, &after));
+            }
+        }
+    }
+}
+
+/// A database of 60 entities, and its manner.
+fn filled(garbage: Garbage) -> Database {
+    let mut database = Database::new(Manner { garbage, slot_rows: 0, fused: false });
+    for t in 0..6 {
+        let actions: Vec<_> = (0..60).filter(|e| e % 6 == t).map(|e| Action::Add(e, 0, e)).collect();
+        database.transact(&actions);
+    }
+    database
+}
+
+#[test]
+fn nothing_but_the_head_is_read_where_nothing_changed_and_little_where_little_did() {
+    let mut database = filled(Garbage::Kept);
+    let table = full(&database);
+    let read = |database: &Database| crate::datahike::Home::traffic(&*database.home).blobs_read;
+    let before = read(&database);
+    let (unchanged, table) = next(&database, table);
+    assert!(matches!(unchanged, Next::Unchanged));
+    assert_eq!(read(&database), before + 1);
+    database.transact(&[Action::Add(30, 0, 1000)]);
+    let (changed, _) = next(&database, table);
+    let Next::Changed(difference) = changed else { panic!("{changed:?}") };
+    assert_eq!(difference.facts.len(), 3, "what was, what is, and when");
+    let nodes = full(&database).current.nodes.len() + full(&database).temporal.unwrap().nodes.len();
+    assert!(difference.read.blobs < nodes as u64 * 3 / 4, "{:?} of {nodes}", difference.read);
+}
+
+#[test]
+fn an_address_that_was_used_again_is_noticed() {
+    let mut database = filled(Garbage::Reused);
+    let table = full(&database);
+    let before = states(&database.current, &database.temporal);
+    for n in 0..12 {
+        database.transact(&[Action::Add(5 * n, 0, 7000 + n)]);
+    }
+    let known: BTreeSet<NodeKey> = table.current.nodes.keys().copied().collect();
+    let now = full(&database);
+    let reused = now.current.nodes.iter().filter(|(key, entry)| {
+        known.contains(key) && table.current.nodes[key].total != entry.total
+    });
+    assert!(reused.count() > 0, "the test means nothing otherwise");
+    match next(&database, table).0 {
+        Next::Full(reason) => assert!(matches!(reason, FullReason::Gone(_)), "{reason}"),
+        Next::Changed(difference) => {
+            assert_eq!(difference.facts, expected(&before, &states(&database.current, &database.temporal)));
+        }
+        Next::Unchanged => panic!("it did change"),
+    }
+}
+
+#[test]
+fn a_changed_schema_a_missing_node_and_too_many_changes_want_a_full_read() {
+    let mut database = filled(Garbage::Kept);
+    let table = full(&database);
+    database.many.push("p/one");
+    database.transact(&[]);
+    let (next_one, _) = next(&database, table.clone());
+    assert!(matches!(&next_one, Next::Full(FullReason::Schema(name)) if name.contains("p/one")), "{next_one:?}");
+    database.many.pop();
+    database.transact(&[Action::Add(1, 0, 5)]);
+    let mut narrow = Increments::new(
+        database.store(),
+        IncrementOptions { max_changes: 1, ..IncrementOptions::default() },
+        Some(table.clone()),
+    );
+    assert!(matches!(narrow.next().unwrap(), Next::Full(FullReason::TooMany)));
+    let root = database.store().head("db").unwrap().eavt.address.unwrap();
+    database.home.remove(StoreKey::address(&root));
+    let (missing, unmoved) = next(&database, table.clone());
+    assert!(matches!(missing, Next::Full(FullReason::Store(_))), "{missing:?}");
+    assert_eq!(unmoved, table);
+    let mut without = Increments::new(database.store(), IncrementOptions::default(), None);
+    assert!(matches!(without.next().unwrap(), Next::Full(FullReason::NoTable)));
+}
