@@ -215,6 +215,14 @@ fn remote_scheme(location: &str) -> Option<&str> {
     location.split_once(':').map(|(scheme, _)| scheme).filter(|scheme| is_scheme(scheme))
 }
 
+/// A location as it may be shown and stored: without user name, password and options, but for the one that names the store.
+pub fn without_secrets(location: &str) -> String {
+    match remote_scheme(location) {
+        Some(_) => url::shown(location),
+        None => location.to_owned(),
+    }
+}
+
 /// Whether what stands before a colon is a scheme rather than part of a path.
 fn is_scheme(text: &str) -> bool {
     text.len() > 1 && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'+')
