@@ -25,14 +25,14 @@ pub fn places() -> Vec<Place> {
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let unique = format!("t_{}_{number}", process::id());
     let mut places = Vec::new();
-    let mut there = |kind: &'static str, variable: &str, make: &dyn Fn(&str) -> (String, Option<String>)| {
-        match env::var(variable) {
-            Ok(value) => {
-                let (location, server) = make(&value);
-                places.push(Place { kind, location, server, _folder: None });
-            }
-            Err(_) => eprintln!("{kind}: skipped, {variable} is not set"),
+    let mut there = |kind: &'static str, variable: &str, make: &dyn Fn(&str) -> (String, Option<String>)| match env::var(
+        variable,
+    ) {
+        Ok(value) => {
+            let (location, server) = make(&value);
+            places.push(Place { kind, location, server, _folder: None });
         }
+        Err(_) => eprintln!("{kind}: skipped, {variable} is not set"),
     };
     there("s3", "SVC_S3_ENDPOINT", &|endpoint| {
         let set = |name| env::var(name).unwrap();

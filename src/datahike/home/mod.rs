@@ -1,5 +1,10 @@
 //! Where the blobs of a store are kept: one trait, one file per kind of place.
 
+#![cfg_attr(
+    not(all(feature = "s3", feature = "postgres", feature = "mysql", feature = "sqlite", feature = "redis")),
+    allow(dead_code, unused_imports, reason = "each kind of place uses another part of what they share")
+)]
+
 #[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite", feature = "redis"))]
 mod connections;
 #[cfg(any(feature = "s3", feature = "postgres", feature = "mysql", feature = "sqlite", feature = "redis"))]

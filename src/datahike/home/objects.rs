@@ -8,10 +8,10 @@ use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::runtime::{Builder, Runtime};
 
-use super::url::{StoreUrl, Variable};
-use super::remote::{POLL_MS, poll_every};
-use super::{Home, Stamp, StoreKey, Traffic, poll_for_change};
 use super::counters::Counters;
+use super::remote::{POLL_MS, poll_every};
+use super::url::{StoreUrl, Variable};
+use super::{Home, Stamp, StoreKey, Traffic, poll_for_change};
 use crate::backend::{CloudAddress, CloudObjects, RetryPolicy};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -69,7 +69,9 @@ impl ObjectHome {
             return Err(url.refuse("the store's id is missing: s3://bucket/id, the `:id` of its configuration"));
         }
         if url.user(&[], &|_| None).is_some() || url.password(&[], &|_| None).is_some() {
-            return Err(url.refuse("credentials do not belong into the address: AWS_ACCESS_KEY_ID and the like hold them"));
+            return Err(
+                url.refuse("credentials do not belong into the address: AWS_ACCESS_KEY_ID and the like hold them")
+            );
         }
         let options: Vec<_> = url
             .options()

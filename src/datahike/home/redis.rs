@@ -6,16 +6,16 @@
 use std::time::Duration;
 
 use ::redis::{
-    Client, Connection, ConnectionAddr, ConnectionInfo, ErrorKind as Theirs, IntoConnectionInfo as _, RedisConnectionInfo,
-    RedisError, ServerErrorKind, TlsCertificates, Value, cmd, pipe,
+    Client, Connection, ConnectionAddr, ConnectionInfo, ErrorKind as Theirs, IntoConnectionInfo as _,
+    RedisConnectionInfo, RedisError, ServerErrorKind, TlsCertificates, Value, cmd, pipe,
 };
 use bytes::{BufMut as _, Bytes, BytesMut};
 
 use super::connections::{Connect, Connections, Failure};
 use super::counters::Counters;
+use super::remote::{POLL_MS, poll_every};
 use super::tls::{CA_FILE, MODE, Tls, install_provider};
 use super::url::{StoreUrl, Variable};
-use super::remote::{POLL_MS, poll_every};
 use super::{Home, Stamp, StoreKey, Traffic, parts, poll_for_change};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -50,7 +50,9 @@ impl RedisHome {
     pub(super) fn open(text: &str, variable: Variable<'_>) -> Result<Self> {
         let home = Self::of(text, variable)?;
         match home.exists(&[MARKER.to_owned(), super::head_key().file_name()])? {
-            0 => Err(Error::new(ErrorKind::NotFound, home.name(), "no store of konserve in this database of the server")),
+            0 => {
+                Err(Error::new(ErrorKind::NotFound, home.name(), "no store of konserve in this database of the server"))
+            }
             _ => Ok(home),
         }
     }
@@ -59,7 +61,8 @@ impl RedisHome {
     pub(super) fn create(text: &str, variable: Variable<'_>) -> Result<Self> {
         let home = Self::of(text, variable)?;
         if home.exists(&[MARKER.to_owned()])? > 0 || !home.list()?.is_empty() {
-            let message = "there is a store in this database of the server already: take another one, as redis://host/1";
+            let message =
+                "there is a store in this database of the server already: take another one, as redis://host/1";
             return Err(Error::new(ErrorKind::AlreadyExists, home.name(), message));
         }
         Ok(home)

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::url::{JDBC, StoreUrl, Variable};
 use super::Home;
+use super::url::{JDBC, StoreUrl, Variable};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The option that says how often a store is looked at for changes, in milliseconds.

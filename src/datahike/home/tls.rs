@@ -76,7 +76,11 @@ fn parse(word: &str) -> Option<TlsMode> {
 
 /// A socket, or an address that never leaves this machine.
 fn is_this_machine(host: Option<&str>) -> bool {
-    host.is_none_or(|host| matches!(host, "localhost" | "::1") || host.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_loopback()) || host.starts_with('/'))
+    host.is_none_or(|host| {
+        matches!(host, "localhost" | "::1")
+            || host.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
+            || host.starts_with('/')
+    })
 }
 
 /// Libraries ask for a provider of cryptography that the program installs.

@@ -157,8 +157,7 @@ impl<D: Connect<Connection: Session>> Home for SqlHome<D> {
         for keys in keys.chunks(READ_ROWS) {
             let ids: Vec<_> = keys.iter().map(StoreKey::file_name).collect();
             let rows = self.run(&Several(keys), |session, table| session.glance(table, &ids))?;
-            let rows: HashMap<_, _> =
-                rows.into_iter().map(|(id, columns, len)| (id, glanced(columns, len))).collect();
+            let rows: HashMap<_, _> = rows.into_iter().map(|(id, columns, len)| (id, glanced(columns, len))).collect();
             found.extend(ids.iter().map(|id| *rows.get(id.as_bytes())?));
         }
         Ok(found)

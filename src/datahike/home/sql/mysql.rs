@@ -122,9 +122,9 @@ impl Session for Conn {
                  header = VALUES(header), meta = VALUES(meta), val = VALUES(val)",
                 vec!["(?, ?, ?, ?)"; piece.len()].join(", ")
             );
-            let parameters = piece.iter().flat_map(|(id, parts)| {
-                std::iter::once(id.as_bytes()).chain(parts.iter().map(|part| &part[..]))
-            });
+            let parameters = piece
+                .iter()
+                .flat_map(|(id, parts)| std::iter::once(id.as_bytes()).chain(parts.iter().map(|part| &part[..])));
             let parameters: Vec<_> = parameters.map(|bytes| Value::Bytes(bytes.to_vec())).collect();
             transaction.exec_drop(statement, parameters).map_err(failure)?;
         }
@@ -132,8 +132,7 @@ impl Session for Conn {
     }
 
     fn list(&mut self, table: &Table, after: &str, most: usize) -> Result<Vec<String>, Failure> {
-        let statement =
-            format!("SELECT id FROM {table} WHERE id > ? AND header IS NOT NULL ORDER BY id LIMIT {most}");
+        let statement = format!("SELECT id FROM {table} WHERE id > ? AND header IS NOT NULL ORDER BY id LIMIT {most}");
         let ids: Vec<Vec<u8>> = self.exec(statement, (after,)).map_err(failure)?;
         Ok(ids.into_iter().map(|id| String::from_utf8_lossy(&id).into_owned()).collect())
     }
@@ -162,9 +161,20 @@ fn failure(error: Theirs) -> Failure {
                 1049 => Failure::Lasting(ErrorKind::NotFound, message),
                 1021 | 1114 => Failure::Lasting(ErrorKind::NoSpace, message),
                 // Too many connections, shutting down, killed, aborted, lock waits, deadlocks.
-                1040 | 1053 | 1077 | 1080 | 1152 | 1158..=1161 | 1184 | 1203 | 1205 | 1213 | 1317 | 1927 | 2006 | 2013 => {
-                    Failure::Passing(message)
-                }
+                1040
+                | 1053
+                | 1077
+                | 1080
+                | 1152
+                | 1158..=1161
+                | 1184
+                | 1203
+                | 1205
+                | 1213
+                | 1317
+                | 1927
+                | 2006
+                | 2013 => Failure::Passing(message),
                 _ => Failure::Lasting(ErrorKind::Failed, message),
             }
         }

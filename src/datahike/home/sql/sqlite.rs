@@ -113,8 +113,7 @@ impl Session for Database {
     }
 
     fn list(&mut self, table: &Table, after: &str, most: usize) -> Result<Vec<String>, Failure> {
-        let statement =
-            format!("SELECT id FROM {table} WHERE id > ? AND header IS NOT NULL ORDER BY id LIMIT {most}");
+        let statement = format!("SELECT id FROM {table} WHERE id > ? AND header IS NOT NULL ORDER BY id LIMIT {most}");
         let mut statement = self.connection.prepare(&statement).map_err(failure)?;
         let rows = statement.query_map([after], |row| row.get(0)).map_err(failure)?;
         rows.collect::<Result<_, _>>().map_err(failure)
