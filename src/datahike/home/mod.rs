@@ -1,5 +1,10 @@
 //! Where the blobs of a store are kept: one trait, one file per kind of place.
 
+#![cfg_attr(
+    not(all(feature = "s3", feature = "postgres", feature = "mysql", feature = "sqlite", feature = "redis")),
+    allow(dead_code, unused_imports, reason = "each kind of place uses another part of what they share")
+)]
+
 #[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite", feature = "redis"))]
 mod connections;
 #[cfg(any(feature = "s3", feature = "postgres", feature = "mysql", feature = "sqlite", feature = "redis"))]
@@ -199,17 +204,6 @@ pub fn open(location: &str) -> Result<Arc<dyn Home>> {
     }
 }
 
-/// A location as it may be shown and stored: without user name, password and query.
-pub fn without_secrets(location: &str) -> String {
-    let Some((scheme, rest)) = location.split_once("://") else { return location.to_owned() };
-    let rest = rest.split(['?', '#']).next().unwrap_or_default();
-    let place = match rest.split_once('/') {
-        Some((host, path)) => format!("{}/{path}", host.rsplit('@').next().unwrap_or_default()),
-        None => rest.rsplit('@').next().unwrap_or_default().to_owned(),
-    };
-    format!("{scheme}://{place}")
-}
-
 /// Makes a store at a location, as [`open`] takes them, where there is none yet.
 pub fn create(location: &str) -> Result<Arc<dyn Home>> {
     match remote_scheme(location) {
@@ -224,6 +218,14 @@ fn variable(name: &str) -> Option<String> {
 
 fn remote_scheme(location: &str) -> Option<&str> {
     location.split_once(':').map(|(scheme, _)| scheme).filter(|scheme| is_scheme(scheme))
+}
+
+/// A location as it may be shown and stored: without user name, password and options, but for the one that names the store.
+pub fn without_secrets(location: &str) -> String {
+    match remote_scheme(location) {
+        Some(_) => url::shown(location),
+        None => location.to_owned(),
+    }
 }
 
 /// Whether what stands before a colon is a scheme rather than part of a path.

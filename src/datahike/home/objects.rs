@@ -61,10 +61,8 @@ impl ObjectHome {
     }
 
     fn of(text: &str, variable: Variable<'_>) -> Result<Self> {
-        // Which options there are knows the address of the bucket.
-        let known: Vec<_> = text.split_once('?').map_or("", |(_, query)| query).split('&').collect();
-        let known: Vec<_> = known.iter().map(|pair| pair.split('=').next().unwrap_or("")).collect();
-        let url = StoreUrl::parse(text, &known)?;
+        // Which options there are the address of the bucket knows.
+        let url = StoreUrl::parse_any(text)?;
         let bucket = url.host().ok_or_else(|| url.refuse("the bucket is missing: s3://bucket/id"))?;
         let id = url.path.trim_matches('/').to_owned();
         if id.is_empty() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Home;
-use super::url::{StoreUrl, Variable};
+use super::url::{JDBC, StoreUrl, Variable};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The option that says how often a store is looked at for changes, in milliseconds.
@@ -20,8 +20,7 @@ pub(super) enum Intent {
 
 /// The store at an address.
 pub(super) fn store(scheme: &str, text: &str, intent: Intent, variable: Variable<'_>) -> Result<Arc<dyn Home>> {
-    // What JDBC puts before its own addresses.
-    if let Some(inner) = text.strip_prefix("jdbc:") {
+    if let Some(inner) = text.strip_prefix(JDBC) {
         let scheme = inner.split_once(':').map_or("", |(scheme, _)| scheme);
         return store(scheme, inner, intent, variable);
     }

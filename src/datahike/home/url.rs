@@ -7,6 +7,11 @@ use zeroize::Zeroizing;
 
 use crate::error::{Error, ErrorKind, Result};
 
+/// What JDBC puts before its own addresses.
+pub(super) const JDBC: &str = "jdbc:";
+/// Schemes of files of this machine.
+const FILES: [&str; 2] = ["sqlite", "file"];
+
 /// Looks up a variable of the environment.
 pub(super) type Variable<'a> = &'a dyn Fn(&str) -> Option<String>;
 
@@ -26,6 +31,17 @@ pub(super) struct StoreUrl {
 impl StoreUrl {
     /// Takes it apart; `known` are the options that have a meaning here.
     pub(super) fn parse(text: &str, known: &[&str]) -> Result<Self> {
+        Self::take_apart(text, Some(known))
+    }
+
+    /// The same, whatever its options are.
+    #[cfg(feature = "s3")]
+    pub(super) fn parse_any(text: &str) -> Result<Self> {
+        Self::take_apart(text, None)
+    }
+
+    fn take_apart(text: &str, known: Option<&[&str]>) -> Result<Self> {
+        let text = text.strip_prefix(JDBC).unwrap_or(text);
         let (scheme, rest) = text.split_once(':').unwrap_or(("", text));
         // Nothing of what may hold a password is shown when it cannot be told which part that is.
         let refuse = |why: String| Error::new(ErrorKind::Usage, format!("{scheme}:..."), why);
@@ -33,9 +49,11 @@ impl StoreUrl {
         let mut options = BTreeMap::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let name = decoded(name)
-                .filter(|name| known.contains(&name.as_str()))
-                .ok_or_else(|| refuse(format!("an option that has no meaning here; there are {}", known.join(", "))))?;
+            let name = decoded(name).ok_or_else(|| refuse("an option's name: bad percent-encoding".to_owned()))?;
+            if let Some(known) = known.filter(|known| !known.contains(&name.as_str())) {
+                let known = known.join(", ");
+                return Err(refuse(format!("`{name}` is no option here; there are {known}")));
+            }
             let value = decoded(value).ok_or_else(|| refuse(format!("option `{name}`: bad percent-encoding")))?;
             options.insert(name, value);
         }
@@ -50,6 +68,9 @@ impl StoreUrl {
         };
         let bad = |what: &str| refuse(format!("bad percent-encoding in the {what}"));
         let Some(rest) = rest.strip_prefix("//") else {
+            if !FILES.contains(&scheme) {
+                return Err(refuse(format!("`//` must follow: {scheme}://host/...")));
+            }
             url.path = decoded(rest).ok_or_else(|| bad("path"))?;
             return Ok(url);
         };
@@ -149,6 +170,15 @@ impl fmt::Debug for StoreUrl {
     }
 }
 
+/// An address as it may be stored: without user, password and options, but for the table.
+pub(super) fn shown(text: &str) -> String {
+    match StoreUrl::take_apart(text, None) {
+        Ok(url) => StoreUrl { user: None, ..url }.to_string(),
+        // Which part is the password cannot be told.
+        Err(error) => error.object().to_owned(),
+    }
+}
+
 fn first(variables: &[&str], variable: Variable<'_>) -> Option<String> {
     variables.iter().find_map(|name| variable(name).filter(|value| !value.is_empty()))
 }
@@ -207,6 +237,23 @@ mod tests {
         assert_eq!(password("postgres://me:written@host/db"), "written");
         assert_eq!(password("postgresql://host/db?user=me&password=option"), "option");
         assert_eq!(parse("postgresql://host/db?password=option").to_string(), "postgresql://host/db");
+    }
+
+    #[test]
+    fn what_is_stored_names_the_store_and_nobody() {
+        for (text, expected) in [
+            ("postgres://me:hunter2@host:5433/db?table=a&sslmode=x", "postgres://host:5433/db?table=a"),
+            ("redis://:hun/ter2@x@host/0", "redis://host/0"),
+            ("postgresql://host/db?user=me&password=hunter2", "postgresql://host/db"),
+            ("s3://bucket/id?secret_access_key=hunter2", "s3://bucket/id"),
+            ("postgres://me:hunter2@host:port/db", "postgres:..."),
+            ("jdbc:postgresql://me:hunter2@host/db", "postgresql://host/db"),
+            ("postgres:me:hunter2@host/db", "postgres:..."),
+            ("jdbc:me:hunter2@host/db", "me:..."),
+            ("sqlite:/a/b.db?table=c", "sqlite:/a/b.db?table=c"),
+        ] {
+            assert_eq!(shown(text), expected);
+        }
     }
 
     #[test]

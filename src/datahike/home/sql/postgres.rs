@@ -1,6 +1,7 @@
 //! PostgreSQL, and what speaks like it.
 
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use ::postgres::config::SslMode;
@@ -68,20 +69,39 @@ impl Postgres {
 }
 
 impl Connect for Postgres {
-    type Connection = Client;
+    type Connection = Kept;
 
-    fn connect(&self) -> Result<Client, Failure> {
+    fn connect(&self) -> Result<Kept, Failure> {
         match &self.tls {
             Some(tls) => self.config.connect(tls.clone()),
             None => self.config.connect(NoTls),
         }
+        .map(|client| Kept(Some(client)))
         .map_err(failure)
     }
 }
 
-impl Session for Client {
+/// A connection that may be dropped anywhere: it holds a runtime, which may not be dropped by what runs on another one.
+pub(in crate::datahike::home) struct Kept(Option<Client>);
+
+impl Kept {
+    fn client(&mut self) -> &mut Client {
+        self.0.as_mut().expect("it is there until this is dropped")
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let client = self.0.take();
+        if tokio::runtime::Handle::try_current().is_ok() {
+            thread::spawn(move || drop(client));
+        }
+    }
+}
+
+impl Session for Kept {
     fn has_table(&mut self, table: &Table) -> Result<bool, Failure> {
-        match self.query_typed(&format!("SELECT 1 FROM {table} LIMIT 1"), &[]) {
+        match self.client().query_typed(&format!("SELECT 1 FROM {table} LIMIT 1"), &[]) {
             Ok(_) => Ok(true),
             Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => Ok(false),
             Err(error) => Err(failure(error)),
@@ -90,12 +110,12 @@ impl Session for Client {
 
     fn create_table(&mut self, table: &Table) -> Result<(), Failure> {
         let columns = "(id varchar(100) primary key, header bytea, meta bytea, val bytea)";
-        self.batch_execute(&format!("CREATE TABLE IF NOT EXISTS {table} {columns}")).map_err(failure)
+        self.client().batch_execute(&format!("CREATE TABLE IF NOT EXISTS {table} {columns}")).map_err(failure)
     }
 
     fn read(&mut self, table: &Table, ids: &[String]) -> Result<Vec<Row>, Failure> {
         let statement = format!("SELECT id, header, meta, val FROM {table} WHERE id = ANY($1)");
-        let rows = self.query_typed(&statement, &[(&ids, Type::VARCHAR_ARRAY)]).map_err(failure)?;
+        let rows = self.client().query_typed(&statement, &[(&ids, Type::VARCHAR_ARRAY)]).map_err(failure)?;
         let row = |row: &::postgres::Row| {
             let columns = [row.try_get(1)?, row.try_get(2)?, row.try_get(3)?];
             Ok((row.try_get::<_, String>(0)?.into_bytes(), columns))
@@ -105,7 +125,7 @@ impl Session for Client {
 
     fn glance(&mut self, table: &Table, ids: &[String]) -> Result<Vec<Glance>, Failure> {
         let statement = format!("SELECT id, header, meta, octet_length(val)::int8 FROM {table} WHERE id = ANY($1)");
-        let rows = self.query_typed(&statement, &[(&ids, Type::VARCHAR_ARRAY)]).map_err(failure)?;
+        let rows = self.client().query_typed(&statement, &[(&ids, Type::VARCHAR_ARRAY)]).map_err(failure)?;
         let row = |row: &::postgres::Row| {
             let columns = [row.try_get(1)?, row.try_get(2)?];
             Ok((row.try_get::<_, String>(0)?.into_bytes(), columns, row.try_get(3)?))
@@ -118,7 +138,7 @@ impl Session for Client {
             "INSERT INTO {table} (id, header, meta, val) SELECT * FROM unnest($1, $2, $3, $4) \
              ON CONFLICT (id) DO UPDATE SET header = excluded.header, meta = excluded.meta, val = excluded.val"
         );
-        let mut transaction = self.transaction().map_err(failure)?;
+        let mut transaction = self.client().transaction().map_err(failure)?;
         for piece in pieces {
             let ids: Vec<_> = piece.iter().map(|(id, _)| id.as_str()).collect();
             let [headers, metas, values] =
@@ -133,7 +153,7 @@ impl Session for Client {
 
     fn list(&mut self, table: &Table, after: &str, most: usize) -> Result<Vec<String>, Failure> {
         let statement = format!("SELECT id FROM {table} WHERE id > $1 AND header IS NOT NULL ORDER BY id LIMIT {most}");
-        let rows = self.query_typed(&statement, &[(&after, Type::VARCHAR)]).map_err(failure)?;
+        let rows = self.client().query_typed(&statement, &[(&after, Type::VARCHAR)]).map_err(failure)?;
         rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(failure)
     }
 }

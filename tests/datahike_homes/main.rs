@@ -1,0 +1,12 @@
+//! Homes of Datahike stores on real servers: those that the environment names (tests/services/services.sh start prints the
+//! variables), and SQLite. What is skipped is said.
+
+#![cfg(all(feature = "s3", feature = "postgres", feature = "mysql", feature = "sqlite", feature = "redis"))]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod broken;
+mod conformance;
+mod fixtures;
+mod passwords;
+mod place;
+mod proxy;
