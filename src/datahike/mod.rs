@@ -27,7 +27,7 @@ pub use node::{Address, Branch, Diff, Leaf, Node, Slot, Slots};
 pub use order::IndexOrder;
 pub use store::Store;
 pub use unreadable::Unreadable;
-pub use walk::{NodeKey, Visitor, Walk, WalkStats};
+pub use walk::{NodeCache, NodeKey, Visitor, Walk, WalkStats};
 
 /// Name of the branch every database has.
 pub const MAIN_BRANCH: &str = "db";

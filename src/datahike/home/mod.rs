@@ -177,6 +177,17 @@ pub fn open(location: &str) -> Result<Arc<dyn Home>> {
     }
 }
 
+/// A location as it may be shown and stored: without user name, password and query.
+pub fn without_secrets(location: &str) -> String {
+    let Some((scheme, rest)) = location.split_once("://") else { return location.to_owned() };
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    let place = match rest.split_once('/') {
+        Some((host, path)) => format!("{}/{path}", host.rsplit('@').next().unwrap_or_default()),
+        None => rest.rsplit('@').next().unwrap_or_default().to_owned(),
+    };
+    format!("{scheme}://{place}")
+}
+
 /// Whether what stands before a colon is a scheme rather than part of a path.
 fn is_scheme(text: &str) -> bool {
     text.len() > 1 && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'+')

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::datoms::{Restore, RestoreOptions, Shape, View};
+use super::datoms::{Restore, RestoreOptions, Shape};
 use crate::datahike::{Home, MAIN_BRANCH};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::format::Snapshot;
 use crate::id::SnapshotId;
-use crate::ops::datoms::{EXCEPTIONS, LOG, Merged, TimePoint, ViewOrder, Window, log_key};
+use crate::ops::datoms::{LOG, Merged, TimePoint, ViewOrder, Window, log_key};
 use crate::ops::values;
 use crate::progress::{Event, Observer};
 use crate::record::datom::number_bound;
@@ -72,7 +72,7 @@ pub async fn restore_database(
     let repository = repository.clone();
     crate::ops::blocking(move || {
         let snapshot = crate::ops::open_snapshot(&repository, snapshot)?;
-        let branches = chosen_branches(&snapshot, options.branch.as_deref())?;
+        let branches = chosen_branches(&snapshot, options.branch.as_deref());
         let memory_bytes = if options.memory_bytes == 0 { 128 << 20 } else { options.memory_bytes };
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut target_options = Options {
@@ -86,14 +86,16 @@ pub async fn restore_database(
             target_options.branching_factor = options.branching_factor;
         }
         let mut target = Target::create(home, &location, target_options)?;
-        let restore = RestoreOptions {
-            as_of: options.as_of,
-            memory_bytes: memory_bytes / 2,
-            temporary: options.temporary.clone(),
-            ..RestoreOptions::default()
-        };
-        for (name, roots) in &branches {
-            write_branch(&repository, &snapshot, (name, roots), &options, &restore, &mut target, &*observer)?;
+        for (name, branch) in &branches {
+            let of_branch = RestoreOptions {
+                branch: Some(branch.clone()),
+                as_of: options.as_of,
+                memory_bytes: memory_bytes / 2,
+                temporary: options.temporary.clone(),
+                ..RestoreOptions::default()
+            };
+            let restore = Restore::new(&repository, &snapshot, &of_branch, &*observer)?;
+            write_branch(&restore, name, options.current, &mut target, &*observer)?;
         }
         observer.event(Event::Stage { name: "writing heads", total: None });
         let written = target.finish()?;
@@ -109,63 +111,37 @@ pub async fn restore_database(
     .await
 }
 
-/// Names of a branch's roots.
-struct Roots {
-    log: String,
-    exceptions: String,
-}
-
-/// Branches under the names they will have, the main one first.
-fn chosen_branches(snapshot: &Snapshot, only: Option<&str>) -> Result<Vec<(String, Roots)>> {
-    let roots = |branch: &str| match branch {
-        MAIN_BRANCH => Roots { log: LOG.to_owned(), exceptions: EXCEPTIONS.to_owned() },
-        other => Roots {
-            log: format!("{BRANCH_PREFIX}{other}/{LOG}"),
-            exceptions: format!("{BRANCH_PREFIX}{other}/{EXCEPTIONS}"),
-        },
-    };
-    let has = |name: &str| snapshot.roots.iter().any(|root| root.name == name);
+/// Branches: the names they will have and their names in the snapshot, the main one first.
+fn chosen_branches(snapshot: &Snapshot, only: Option<&str>) -> Vec<(String, String)> {
+    let main = || MAIN_BRANCH.to_owned();
     if let Some(branch) = only {
-        let roots = roots(branch);
-        if !has(&roots.log) {
-            let object = format!("snapshot {}", snapshot.id.short());
-            return Err(Error::new(ErrorKind::Usage, object, format!("holds no branch `{branch}`")));
-        }
-        return Ok(vec![(MAIN_BRANCH.to_owned(), roots)]);
+        return vec![(main(), branch.to_owned())];
     }
-    let mut branches = vec![(MAIN_BRANCH.to_owned(), roots(MAIN_BRANCH))];
+    let mut branches = vec![(main(), main())];
     for root in &snapshot.roots {
         let name = root.name.strip_prefix(BRANCH_PREFIX).and_then(|name| name.strip_suffix(LOG));
         if let Some(branch) = name.and_then(|name| name.strip_suffix('/')) {
-            branches.push((branch.to_owned(), roots(branch)));
+            branches.push((branch.to_owned(), branch.to_owned()));
         }
     }
-    Ok(branches)
+    branches
 }
 
 fn write_branch(
-    repository: &Repository,
-    snapshot: &Snapshot,
-    (name, roots): (&str, &Roots),
-    options: &DatabaseOptions,
-    restore: &RestoreOptions,
+    restore: &Restore<'_>,
+    name: &str,
+    current: bool,
     target: &mut Target,
     observer: &dyn Observer,
 ) -> Result<()> {
-    let restore = Restore::of_roots(repository, snapshot, (&roots.log, &roots.exceptions), restore, observer)?;
-    let keep_history = !restore.backed_up_as(View::Current);
-    let mut properties: BTreeMap<String, String> = snapshot.properties.iter().cloned().collect();
+    let mut properties = restore.properties();
+    let keep_history = properties.get("view").is_none_or(|view| view != "current");
     let as_of = restore.as_of()?;
     let mut window = Window::all();
     if let Some(t) = as_of {
         window = window.until(t);
-    }
-    // What a snapshot says of its latest transaction is said of its main branch, and of now.
-    if as_of.is_some() || roots.log != LOG {
+        // What the snapshot says of its latest transaction it says of its own end.
         properties.remove("max-t");
-    }
-    if roots.log != LOG {
-        properties.remove("max-eid");
     }
 
     observer.event(Event::Stage { name: "sorting history", total: Some(restore.records()) });
@@ -186,8 +162,8 @@ fn write_branch(
     let mut branch = target.branch(Description { branch: name.to_owned(), keep_history, properties });
     let (mut key, mut done) = (Vec::new(), 0_u64);
     while let Some((view, parts)) = merged.next()? {
-        let membership = match (parts.history && !options.current, parts.current) {
-            _ if options.current && parts.current && keep_history => Membership::Both,
+        let membership = match (parts.history && !current, parts.current) {
+            _ if current && parts.current && keep_history => Membership::Both,
             (true, true) => Membership::Both,
             (false, true) => Membership::Current,
             (true, false) => Membership::History,
