@@ -31,6 +31,7 @@ mod streamed;
 mod tag;
 mod values;
 mod verify;
+mod verify_database;
 
 pub use attributes::AttributeFilter;
 pub use backup::{
@@ -65,6 +66,7 @@ pub use shard::Shard;
 pub use stats::{RestoreSize, SnapshotSize, Stats, different_files, restore_sizes, snapshot_sizes, stats};
 pub use tag::{Replaced, TagChange, TagOptions, TagReport, tag};
 pub use verify::{VerifyReport, verify};
+pub use verify_database::{BranchComparison, CompareOptions, Difference, compare_database};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{Outcome, Snapshot};
