@@ -66,7 +66,7 @@ pub use shard::Shard;
 pub use stats::{RestoreSize, SnapshotSize, Stats, different_files, restore_sizes, snapshot_sizes, stats};
 pub use tag::{Replaced, TagChange, TagOptions, TagReport, tag};
 pub use verify::{VerifyReport, verify};
-pub use verify_database::{BranchComparison, CompareOptions, Difference, compare_database};
+pub use verify_database::{BranchComparison, CompareOptions, DatomDifference, compare_database};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{Outcome, Snapshot};

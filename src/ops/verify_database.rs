@@ -38,7 +38,7 @@ impl Default for CompareOptions {
 
 /// What is different about a datom.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Difference {
+pub struct DatomDifference {
     /// The datom.
     pub datom: Datom<'static>,
     /// What it is part of in the snapshot, as (history, current).
@@ -60,7 +60,7 @@ pub struct BranchComparison {
     /// Whether log and exceptions are the same.
     pub equal: bool,
     /// The first differences, by entity.
-    pub differences: Vec<Difference>,
+    pub differences: Vec<DatomDifference>,
     /// How many there are.
     pub differences_count: u64,
 }
@@ -281,7 +281,7 @@ fn merge(
             log_key(&key, &mut log)?;
             let datom = datom::decode_key(&log).map_err(|e| Error::damaged("datom", e))?.into_owned();
             let parts = |flags: u8| (flags & HISTORY != 0, flags & CURRENT != 0);
-            comparison.differences.push(Difference { datom, in_snapshot: parts(was), in_database: parts(is) });
+            comparison.differences.push(DatomDifference { datom, in_snapshot: parts(was), in_database: parts(is) });
         }
     }
     Ok(())

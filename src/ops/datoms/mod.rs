@@ -43,7 +43,7 @@ mod time;
 pub use exceptions::{Current, exceptions};
 pub use fold::{Fold, Past};
 pub use key::log_key;
-pub use merged::Merged;
+pub use merged::{Merged, Parts};
 pub use order::{DumpOrder, ViewOrder};
 pub use states::{StateOptions, append_state};
 pub use stream::KeyStream;

@@ -56,10 +56,10 @@ pub(super) fn run(context: &Context, arguments: &Arguments, location: &str) -> R
         output.note(&format!("{what} ({} times)", grouped(*count)));
     }
     output.info(format!(
-        "restored {} in {} of snapshot {} to {location}: {}, {}",
+        "restored {} of snapshot {} to {location}, branches {}: {}, {}",
         counted(summary.datoms, "datom"),
-        counted(summary.branches.len() as u64, "branch"),
         summary.snapshot.short(),
+        summary.branches.join(", "),
         counted(summary.blobs, "blob"),
         size::show(summary.bytes),
     ))?;
