@@ -32,6 +32,7 @@ mod sync;
 mod tag;
 mod values;
 mod verify;
+mod verify_database;
 
 pub use attributes::AttributeFilter;
 pub use backup::{
@@ -67,6 +68,7 @@ pub use stats::{RestoreSize, SnapshotSize, Stats, different_files, restore_sizes
 pub use sync::*;
 pub use tag::{Replaced, TagChange, TagOptions, TagReport, tag};
 pub use verify::{VerifyReport, verify};
+pub use verify_database::{BranchComparison, CompareOptions, DatomDifference, compare_database};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{Outcome, Snapshot};

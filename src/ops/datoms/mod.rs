@@ -45,7 +45,7 @@ pub use changes::{KeyChanges, key_changes};
 pub use exceptions::{Current, exceptions};
 pub use fold::{Fold, Past};
 pub use key::log_key;
-pub use merged::Merged;
+pub use merged::{Merged, Parts};
 pub use order::{DumpOrder, ViewOrder};
 pub use states::{StateOptions, append_state};
 pub use stream::KeyStream;

@@ -5,18 +5,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::datoms::{Restore, RestoreOptions, Shape, View};
+use super::datoms::{Restore, RestoreOptions, Shape};
 use crate::datahike::{Home, MAIN_BRANCH};
 use crate::error::Result;
 use crate::format::Snapshot;
 use crate::id::SnapshotId;
-use crate::ops::datoms::{Merged, TimePoint, ViewOrder, Window, branches, find_roots, log_key};
+use crate::ops::datoms::{LOG, Merged, TimePoint, ViewOrder, Window, log_key};
 use crate::ops::values;
 use crate::progress::{Event, Observer};
 use crate::record::datom::number_bound;
 use crate::repository::Repository;
 use crate::target::datahike::{Description, Membership, Options, Target};
 
+/// What roots of branches other than the main one begin with.
+const BRANCH_PREFIX: &str = "branch/";
 /// How often progress is told.
 const DATOMS_PER_TICK: u64 = 1 << 16;
 
@@ -70,7 +72,7 @@ pub async fn restore_database(
     let repository = repository.clone();
     crate::ops::blocking(move || {
         let snapshot = crate::ops::open_snapshot(&repository, snapshot)?;
-        let chosen = chosen_branches(&snapshot, options.branch.as_deref())?;
+        let branches = chosen_branches(&snapshot, options.branch.as_deref());
         let memory_bytes = if options.memory_bytes == 0 { 128 << 20 } else { options.memory_bytes };
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut target_options = Options {
@@ -84,20 +86,22 @@ pub async fn restore_database(
             target_options.branching_factor = options.branching_factor;
         }
         let mut target = Target::create(home, &location, target_options)?;
-        let restore = RestoreOptions {
-            as_of: options.as_of,
-            memory_bytes: memory_bytes / 2,
-            temporary: options.temporary.clone(),
-            ..RestoreOptions::default()
-        };
-        for (name, branch) in &chosen {
-            write_branch(&repository, &snapshot, (name, branch), &options, &restore, &mut target, &*observer)?;
+        for (name, branch) in &branches {
+            let of_branch = RestoreOptions {
+                branch: Some(branch.clone()),
+                as_of: options.as_of,
+                memory_bytes: memory_bytes / 2,
+                temporary: options.temporary.clone(),
+                ..RestoreOptions::default()
+            };
+            let restore = Restore::new(&repository, &snapshot, &of_branch, &*observer)?;
+            write_branch(&restore, name, options.current, &mut target, &*observer)?;
         }
         observer.event(Event::Stage { name: "writing heads", total: None });
         let written = target.finish()?;
         Ok(DatabaseSummary {
             snapshot: snapshot.id,
-            branches: chosen.into_iter().map(|(name, _)| name.to_owned()).collect(),
+            branches: branches.into_iter().map(|(name, _)| name).collect(),
             datoms: written.datoms,
             blobs: written.blobs,
             bytes: written.bytes,
@@ -107,40 +111,37 @@ pub async fn restore_database(
     .await
 }
 
-/// Branches of the snapshot, each with the name it will have, the main one first.
-fn chosen_branches<'s>(snapshot: &'s Snapshot, only: Option<&'s str>) -> Result<Vec<(&'s str, &'s str)>> {
+/// Branches: the names they will have and their names in the snapshot, the main one first.
+fn chosen_branches(snapshot: &Snapshot, only: Option<&str>) -> Vec<(String, String)> {
+    let main = || MAIN_BRANCH.to_owned();
     if let Some(branch) = only {
-        find_roots(snapshot, only)?;
-        return Ok(vec![(MAIN_BRANCH, branch)]);
+        return vec![(main(), branch.to_owned())];
     }
-    find_roots(snapshot, None)?;
-    Ok(branches(snapshot).into_iter().map(|branch| (branch, branch)).collect())
+    let mut branches = vec![(main(), main())];
+    for root in &snapshot.roots {
+        let name = root.name.strip_prefix(BRANCH_PREFIX).and_then(|name| name.strip_suffix(LOG));
+        if let Some(branch) = name.and_then(|name| name.strip_suffix('/')) {
+            branches.push((branch.to_owned(), branch.to_owned()));
+        }
+    }
+    branches
 }
 
 fn write_branch(
-    repository: &Repository,
-    snapshot: &Snapshot,
-    (name, branch): (&str, &str),
-    options: &DatabaseOptions,
-    restore: &RestoreOptions,
+    restore: &Restore<'_>,
+    name: &str,
+    current: bool,
     target: &mut Target,
     observer: &dyn Observer,
 ) -> Result<()> {
-    let roots = find_roots(snapshot, Some(branch))?;
-    let restore = Restore::of_roots(repository, snapshot, roots, restore, observer)?;
-    let keep_history = !restore.backed_up_as(View::Current);
-    let mut properties: BTreeMap<String, String> = snapshot.properties.iter().cloned().collect();
+    let mut properties = restore.properties();
+    let keep_history = properties.get("view").is_none_or(|view| view != "current");
     let as_of = restore.as_of()?;
     let mut window = Window::all();
     if let Some(t) = as_of {
         window = window.until(t);
-    }
-    // What a snapshot says of its latest transaction is said of its main branch, and of now.
-    if as_of.is_some() || branch != MAIN_BRANCH {
+        // What the snapshot says of its latest transaction it says of its own end.
         properties.remove("max-t");
-    }
-    if branch != MAIN_BRANCH {
-        properties.remove("max-eid");
     }
 
     observer.event(Event::Stage { name: "sorting history", total: Some(restore.records()) });
@@ -161,8 +162,8 @@ fn write_branch(
     let mut branch = target.branch(Description { branch: name.to_owned(), keep_history, properties });
     let (mut key, mut done) = (Vec::new(), 0_u64);
     while let Some((view, parts)) = merged.next()? {
-        let membership = match (parts.history && !options.current, parts.current) {
-            _ if options.current && parts.current && keep_history => Membership::Both,
+        let membership = match (parts.history && !current, parts.current) {
+            _ if current && parts.current && keep_history => Membership::Both,
             (true, true) => Membership::Both,
             (false, true) => Membership::Current,
             (true, false) => Membership::History,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::datahike::MAIN_BRANCH;
 use crate::error::{Error, Result};
-use crate::format::{NamedRoot, Snapshot};
+use crate::format::Snapshot;
 use crate::id::SnapshotId;
 use crate::ops::attributes::{AttributeFilter, canonical};
 use crate::ops::datoms::{
@@ -131,24 +131,14 @@ pub(super) struct Restore<'a> {
 }
 
 impl<'a> Restore<'a> {
-    fn new(
+    /// Of the branch that the options name.
+    pub(super) fn new(
         repository: &Repository,
         snapshot: &'a Snapshot,
         options: &'a RestoreOptions,
         observer: &'a dyn Observer,
     ) -> Result<Self> {
         let (log, exceptions) = find_roots(snapshot, options.branch.as_deref())?;
-        Self::of_roots(repository, snapshot, (log, exceptions), options, observer)
-    }
-
-    /// Of these trees.
-    pub(super) fn of_roots(
-        repository: &Repository,
-        snapshot: &'a Snapshot,
-        (log, exceptions): (&NamedRoot, &NamedRoot),
-        options: &'a RestoreOptions,
-        observer: &'a dyn Observer,
-    ) -> Result<Self> {
         Ok(Self {
             reader: repository.reader(),
             parameters: repository.tree_parameters(&Datoms),
@@ -158,12 +148,6 @@ impl<'a> Restore<'a> {
             options,
             observer,
         })
-    }
-
-    /// Whether the source was a history, or a state.
-    pub(super) fn backed_up_as(&self, view: View) -> bool {
-        let current = self.snapshot.properties.iter().any(|(name, value)| name == "view" && value == "current");
-        current == (view == View::Current)
     }
 
     /// Records of the log.
@@ -195,7 +179,7 @@ impl<'a> Restore<'a> {
         let current = match self.options.view {
             View::Current => true,
             View::History => false,
-            View::AsBackedUp => self.backed_up_as(View::Current),
+            View::AsBackedUp => self.properties().get("view").is_some_and(|view| view == "current"),
         };
         let as_of = self.options.as_of.map(|point| self.resolve(point)).transpose()?;
         let until = self.options.until.map(|point| self.resolve(point)).transpose()?;
@@ -218,7 +202,7 @@ impl<'a> Restore<'a> {
     }
 
     /// What the snapshot tells about the database, or about the branch.
-    fn properties(&self) -> BTreeMap<String, String> {
+    pub(super) fn properties(&self) -> BTreeMap<String, String> {
         let all = self.snapshot.properties.iter().cloned();
         let prefix = match self.options.branch.as_deref() {
             None | Some(MAIN_BRANCH) => return all.filter(|(name, _)| !name.starts_with("branch/")).collect(),

@@ -62,7 +62,7 @@ impl Configuration {
             Value::Map(entries) => entries,
             _ => Vec::new(),
         };
-        kept.retain(|(key, _)| !matches!(key, Value::Keyword(name) if made(name)));
+        kept.retain(|(key, value)| !matches!(key, Value::Keyword(name) if made(name)) && *value != keyword("redacted"));
         let defaults = [
             ("schema-flexibility", keyword(if schema.describes_users() { "write" } else { "read" })),
             ("search-cache-size", Value::Long(0)),

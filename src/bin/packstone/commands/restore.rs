@@ -1,6 +1,7 @@
 //! `restore`: a snapshot's files into a directory, or its datoms into a file or directory.
 
 mod cold;
+mod datahike;
 mod files;
 
 use std::ffi::OsString;
@@ -32,7 +33,8 @@ pub struct Arguments {
     /// directory's content, or that file, comes right below the target
     #[arg(value_name = "SNAPSHOT[:PATH]")]
     snapshot: OsString,
-    /// Where to write: a directory for files; datoms:PATH, or datoms:- for standard output
+    /// Where to write: a directory for files; datoms:PATH, or datoms:- for standard output; datahike:PATH for a store that
+    /// Datahike opens
     #[arg(short = 't', long = "to", visible_alias = "target", value_name = "TARGET")]
     target: OsString,
     #[command(flatten)]
@@ -49,6 +51,9 @@ pub struct Arguments {
     /// Do not compress the chunks of a dump directory
     #[arg(long)]
     no_gzip: bool,
+    /// Make the addresses of a Datahike store hashes of its nodes [default: as in the database that was backed up]
+    #[arg(long)]
+    crypto_hash: bool,
     /// Read restored files again; what is written is verified before in any case
     #[arg(long)]
     verify: bool,
@@ -122,6 +127,18 @@ impl Choice {
         given.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
     }
 
+    /// The first of these options that is given and takes part of a history, or says how it is written as text.
+    fn first_partial(&self) -> Option<&'static str> {
+        let given = [
+            ("--format", self.format.is_some()),
+            ("--since", self.since.is_some()),
+            ("--until", self.until.is_some()),
+            ("--entity", !self.entity.is_empty()),
+            ("--attribute", !self.attribute.is_empty()),
+        ];
+        given.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
+    }
+
     /// As options of the library, with its defaults for how the target is written.
     pub fn options(&self, context: &Context) -> Result<RestoreOptions> {
         let mut options = RestoreOptions {
@@ -155,9 +172,7 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
         Place::Path(target) => return files::run(context, &arguments, target),
         Place::Datoms(path) => Location::Path(path),
         Place::DatomsStream => Location::Stdout,
-        Place::Datahike(_) => {
-            return Err(Failure::usage(arguments.target.display(), "is not written by this version"));
-        }
+        Place::Datahike(location) => return datahike::run(context, &arguments, &location),
         Place::Command(_) => {
             return Err(Failure::usage(arguments.target.display(), "a command is no target")
                 .hint("`packstone dump` writes to standard output"));
@@ -189,7 +204,7 @@ pub fn write(
         output.keep_stdout_for_data();
     }
     let repository = context.open_for(Intent::Reading)?;
-    let snapshot = reference::find_one_readable(context, &repository, snapshot, filters)?;
+    let snapshot = reference::find_one(context, &repository, snapshot, filters)?;
     let progress = context.progress(Status::Lines);
     let result = context.wait(ops::restore(&repository, snapshot.id, location.clone(), options, progress.clone()));
     progress.finish();

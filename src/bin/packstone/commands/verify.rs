@@ -1,4 +1,6 @@
-//! `verify`: proving snapshots.
+//! `verify`: proving snapshots, or comparing a database with one.
+
+mod database;
 
 use clap::Args;
 use packstone::ops;
@@ -6,26 +8,47 @@ use serde_json::json;
 
 use crate::args::Filters;
 use crate::context::Context;
-use crate::exit::{Code, Result};
+use crate::exit::{Code, Failure, Result};
+use crate::location::Location;
 use crate::output::counted;
 use crate::progress::Status;
-use crate::{reference, size};
+use crate::{location, reference, size};
 
-/// Prove snapshots: open and hash again everything they reach
+/// Prove snapshots, or compare a database with one
 ///
-/// Opens and hashes again everything that snapshots reach, and recomputes their counts and digests.
+/// Opens and hashes again everything that snapshots reach, and recomputes their counts and digests. Exits with 13 when
+/// anything is not as it was written.
 ///
-/// Exits with 13 when anything is not as it was written.
+/// With `--against SNAPSHOT` a database is named instead, as `datahike:PATH`: it is read, and compared with that snapshot.
+/// Nothing is written. Exits with 1 when they differ.
 #[derive(Args, Debug)]
 pub struct Arguments {
-    /// The snapshots: ids, the start of ids, `latest`, `latest~N`
+    /// The snapshots: ids, the start of ids, `latest`, `latest~N`; with --against the database
     #[arg(required = true, value_name = "SNAPSHOT")]
     snapshots: Vec<String>,
+    /// Compare a database, `datahike:PATH`, with this snapshot
+    #[arg(long, value_name = "SNAPSHOT")]
+    against: Option<String>,
+    /// How many differences are shown
+    #[arg(long, value_name = "N", default_value_t = 10, requires = "against")]
+    differences: usize,
+    /// File with the key of an encrypted store, as text [default: the variable PACKSTONE_DATAHIKE_KEY]
+    #[arg(long, value_name = "FILE", requires = "against")]
+    datahike_key_file: Option<std::path::PathBuf>,
     #[command(flatten)]
     filters: Filters,
 }
 
 pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
+    if let Some(snapshot) = &arguments.against {
+        return database::run(context, &arguments, snapshot);
+    }
+    for name in &arguments.snapshots {
+        if let Ok(Location::Datahike(_)) = location::parse(name.as_ref()) {
+            return Err(Failure::usage(name, "is a database, not a snapshot")
+                .hint("`--against SNAPSHOT` compares it with a snapshot"));
+        }
+    }
     let repository = context.open()?;
     let output = &context.output;
     let mut code = Code::Ok;

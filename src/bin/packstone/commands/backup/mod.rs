@@ -5,6 +5,8 @@ mod files;
 mod paths;
 mod words;
 
+pub use datahike::secret as datahike_secret;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;

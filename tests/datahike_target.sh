@@ -1,0 +1,90 @@
+#!/bin/bash
+# Backs up every store of the fixtures, restores it to a new one, and has that read by others.
+# Usage: tests/datahike_target.sh PROGRAM [FIXTURES [READER]], where FIXTURES is the folder of the archives and READER the
+# independent reader. tests/datahike/readback.py is run where it is there.
+set -euo pipefail
+
+program=$(realpath "$1")
+here=$(cd "$(dirname "$0")" && pwd)
+fixtures=$(realpath "${2:-$here/../../shared/fixtures}")
+reader=$(realpath "${3:-$here/../../shared/tools/datahike_reader}")
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+export PACKSTONE_REPOSITORY=$folder/repository PACKSTONE_CACHE_DIR=$folder/cache PACKSTONE_KEY_FILE=$folder/key
+export PACKSTONE_DATAHIKE_KEY=s3cret
+head -c 64 /dev/urandom > "$folder/key"
+"$program" init --quiet
+
+fail() { echo "FAILED: $*" >&2; exit 1; }
+
+unpack() {
+    mkdir -p "$folder/$1"
+    zstd -dc --long=27 "$fixtures/$2.tar.zst" | tar x -C "$folder/$1"
+}
+
+# Store, name, and the database's own answers: current and history (maybe none).
+check() {
+    local store=$1 name=$2 current=$3 history=$4 copy=$folder/copy/$2
+    mkdir -p "$folder/copy"
+    "$program" backup "datahike:$store" --label "$name" --quiet
+    local snapshot
+    snapshot=$("$program" snapshots --label "$name" --json | python3 -c 'import json,sys; print(json.load(sys.stdin)[-1]["id"])')
+    "$program" restore "$snapshot" --to "datahike:$copy" --quiet
+    "$program" verify "datahike:$copy" --against "$snapshot" --quiet > /dev/null || fail "$name: not equal to its snapshot"
+    # The same roots from the store that was written as from the one it was made of.
+    if [ -f "$here/datahike/readback.py" ]; then
+        python3 "$here/datahike/readback.py" "$copy" > "$folder/readback" || { cat "$folder/readback"; fail "$name: readback"; }
+    fi
+    if [ -n "$current" ]; then
+        # The independent reader finds the answers beside the store.
+        cp "$current" "$copy.current.edn"
+        if [ -n "$history" ]; then cp "$history" "$copy.history.edn"; fi
+        (cd "$reader" && python3 walk2.py "$copy") > "$folder/walked" 2>> "$folder/warnings" || fail "$name: walk2"
+        if grep -q DIFF "$folder/walked"; then cat "$folder/walked"; fail "$name: walk2"; fi
+        cat "$folder/walked"
+    fi
+    # What differs is told, and with code 1.
+    local code=0
+    "$program" verify "datahike:$copy" --against "$first" --quiet > "$folder/differs" || code=$?
+    if [ "$snapshot" != "$first" ] && [ "$code" != 1 ]; then fail "$name: verify gave $code against another snapshot"; fi
+    code=0
+    "$program" restore "$snapshot" --to "datahike:$copy" --quiet 2> /dev/null || code=$?
+    [ "$code" != 0 ] || fail "$name: a database was replaced"
+    echo "$name: ok"
+}
+
+unpack stores datahike-stores
+unpack head head-small-history/store
+unpack small a-small-history/store
+unpack refs e-attribute-refs/store
+unpack many c-200k/stores
+printf '[1 :user/name "Ada" 536870913 true]\n' > "$folder/first.edn"
+"$program" backup "datoms:$folder/first.edn" --label first --quiet
+first=$("$program" snapshots --label first --json | python3 -c 'import json,sys; print(json.load(sys.stdin)[-1]["id"])')
+
+for store in a bf8 diffbuf nograph crypto attrrefs; do
+    place=$folder/stores/store-$store
+    check "$place" "store-$store" "$place.current.edn" "$place.history.edn"
+done
+# The answers of this one are older than the store.
+check "$folder/stores/store-amp" store-amp "" ""
+check "$folder/stores/store-aes" store-aes "" ""
+check "$folder/stores/store1607" store1607 "$folder/stores/store1607.current.edn" "$folder/stores/store1607.history.edn"
+check "$folder/head/store" head-small-history "" ""
+check "$folder/small/store" a-small-history "" ""
+check "$folder/refs/store" e-attribute-refs "" ""
+check "$folder/many/store" c-200k "" ""
+
+# States: as of an earlier transaction, only what is current, one branch.
+"$program" restore latest --label store-a --to "datahike:$folder/past" --as-of 536870914 --quiet
+"$program" restore latest --label store-a --to "datahike:$folder/now" --current --quiet
+"$program" restore latest --label store-a --to "datoms:$folder/past.edn" --as-of 536870914 --quiet
+"$program" backup "datahike:$folder/past" --label past --quiet
+"$program" restore latest --label past --to "datoms:$folder/past-again.edn" --quiet
+cmp "$folder/past.edn" "$folder/past-again.edn"
+"$program" restore latest --label store-bf8 --branch staging --to "datahike:$folder/staging" --quiet
+"$program" restore latest --label store-bf8 --branch staging --to "datoms:$folder/staging.edn" --quiet
+"$program" backup "datahike:$folder/staging" --label staging --quiet
+"$program" restore latest --label staging --to "datoms:$folder/staging-again.edn" --quiet
+cmp "$folder/staging.edn" "$folder/staging-again.edn"
+echo "states: ok"
