@@ -10,9 +10,11 @@
 //! | 0 | `error` `id` `progress` | vocabulary |
 //! | 1 | `chunker` `crypto` `compression` `retention` `record` | algorithms; records and their encodings |
 //! | 2 | `format` `tree` | the bytes of the repository; ordered Merkle trees |
-//! | 3 | `backend` `index` `sorter` `source` `target` | the world: where objects are kept, what is read, what is written |
-//! | 4 | `repository` | an open repository: keys, sessions, reading and writing blobs |
-//! | 5 | `ops` | what users ask for: backup, restore, check, prune and the others |
+//! | 3 | `backend` `index` `sorter` | the world: where objects are kept, where they are found, what does not fit in memory |
+//! | 4 | `datahike` | stores of Datahike: blobs and where they are kept, heads, nodes of indices |
+//! | 5 | `source` `target` | what is read, what is written |
+//! | 6 | `repository` | an open repository: keys, sessions, reading and writing blobs |
+//! | 7 | `ops` | what users ask for: backup, restore, check, prune and the others |
 //!
 //! # The way of the data
 //!
@@ -75,6 +77,9 @@ pub mod tree;
 pub mod backend;
 pub mod index;
 pub mod sorter;
+
+pub mod datahike;
+
 pub mod source;
 pub mod target;
 

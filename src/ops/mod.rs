@@ -34,7 +34,8 @@ mod verify;
 
 pub use attributes::AttributeFilter;
 pub use backup::{
-    BackupOptions, BackupSummary, DatomsSource, FilesSource, Parent, Source, StreamInput, StreamSource, backup,
+    BackupOptions, BackupSummary, DatahikeSource, DatomsSource, FilesSource, Parent, Source, StreamInput, StreamSource,
+    backup,
 };
 pub use bill::{FolderCost, StorageCost, storage_cost};
 pub use check::{CheckOptions, CheckReport, CheckRound, Finding, ReadData, check, check_rounds};

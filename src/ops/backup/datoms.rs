@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
+use super::log::{RootNames, from_history, from_state};
 use super::run::{RECORDS_PER_TICK, Run, Stored};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{NamedRoot, SourceDescription};
@@ -62,13 +63,14 @@ pub(super) fn store(run: &mut Run<'_>, source: &DatomsSource) -> Result<Stored> 
     let parts = 1 + u32::from(current.is_some());
     let read = read(run, &source.location, &source.options, parts, "reading datoms")?;
     let view = source.view.unwrap_or(read.reading.view);
+    let names = RootNames::main();
     let trees = match (view, current) {
-        (View::History, current) => super::log::from_history(run, read.sorted, current.map(|c| c.sorted))?,
+        (View::History, current) => from_history(run, &names, read.sorted, current.map(|c| c.sorted))?,
         (View::Current, Some(_)) => {
             return Err(Error::new(ErrorKind::Usage, spell(&source.location), "a current view beside a current view"));
         }
-        (View::Unstated, Some(current)) => super::log::from_history(run, read.sorted, Some(current.sorted))?,
-        (View::Current | View::Unstated, None) => super::log::from_state(run, read.sorted, view)?,
+        (View::Unstated, Some(current)) => from_history(run, &names, read.sorted, Some(current.sorted))?,
+        (View::Current | View::Unstated, None) => from_state(run, &names, read.sorted, view)?,
     };
     Ok(summary(source, read.reading, trees))
 }
@@ -89,23 +91,9 @@ fn read(run: &mut Run<'_>, location: &Location, options: &source::Options, parts
     let mut sorter = Sorter::new(run.sorter_options(parts));
     let mut key = Vec::new();
     let mut count = 0_u64;
-    let inline = run.writer.repository().config().inline_value_max_bytes as usize;
     let (writer, observer) = (&mut run.writer, run.observer);
     let reading = source::open(location, options)?.read(&mut |datom| {
-        let hash = Digest::hash(datom);
-        key.clear();
-        match datom::long_value(&datom.v, inline).map_err(|e| cannot_represent(datom, e))? {
-            None => datom::encode_key(datom, &mut key),
-            Some(long) => {
-                let v = Value::Stored(store_value(writer, &long)?);
-                datom::encode_key(
-                    &Datom { e: datom.e, a: datom.a.clone(), v, t: datom.t, added: datom.added },
-                    &mut key,
-                )
-            }
-        }
-        .map_err(|e| cannot_represent(datom, e))?;
-        key.extend_from_slice(&hash.to_be_bytes());
+        sort_key(writer, datom, &mut key)?;
         count += 1;
         if count.is_multiple_of(RECORDS_PER_TICK) {
             observer.event(Event::Progress { done: count });
@@ -116,6 +104,23 @@ fn read(run: &mut Run<'_>, location: &Location, options: &source::Options, parts
         observer.event(Event::Problem { object, message });
     }
     Ok(Read { sorted: sorter.finish()?, reading })
+}
+
+/// The key of a datom, followed by its hash; a long value is stored, and the key refers to it.
+pub(super) fn sort_key(writer: &mut Writer, datom: &Datom<'_>, key: &mut Vec<u8>) -> Result<()> {
+    let inline = writer.repository().config().inline_value_max_bytes as usize;
+    let hash = Digest::hash(datom);
+    key.clear();
+    match datom::long_value(&datom.v, inline).map_err(|e| cannot_represent(datom, e))? {
+        None => datom::encode_key(datom, key),
+        Some(long) => {
+            let v = Value::Stored(store_value(writer, &long)?);
+            datom::encode_key(&Datom { e: datom.e, a: datom.a.clone(), v, t: datom.t, added: datom.added }, key)
+        }
+    }
+    .map_err(|e| cannot_represent(datom, e))?;
+    key.extend_from_slice(&hash.to_be_bytes());
+    Ok(())
 }
 
 /// Stores the canonical encoding of a long value: as one chunk, or cut, with a chunk that lists the chunks.

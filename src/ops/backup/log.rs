@@ -2,10 +2,11 @@
 
 use super::datoms::Trees;
 use super::run::{RECORDS_PER_TICK, Run};
+use crate::datahike::MAIN_BRANCH;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{NamedRoot, Snapshot};
 use crate::ops::datoms::{
-    EXCEPTIONS, Fold, KeyStream, LOG, StateOptions, ViewOrder, append_state, attribute_len, exceptions,
+    Fold, KeyStream, StateOptions, ViewOrder, append_state, attribute_len, exceptions, root_names,
 };
 use crate::ops::{mark, values};
 use crate::progress::Event;
@@ -14,13 +15,51 @@ use crate::sorter::{Sorted, Sorter};
 use crate::source::datoms::View;
 use crate::tree::{self, Builder, Change, Pushed, Root};
 
+/// What the trees of one database, or of one branch of it, are called in a snapshot.
+pub(super) struct RootNames {
+    pub(super) log: String,
+    pub(super) exceptions: String,
+    /// Trees of the same backup that are finished: a partial snapshot keeps them too.
+    done: Vec<NamedRoot>,
+}
+
+impl RootNames {
+    /// Of a database, or of its main branch.
+    pub(super) fn main() -> Self {
+        Self::of_branch(MAIN_BRANCH)
+    }
+
+    /// Of a branch.
+    pub(super) fn of_branch(branch: &str) -> Self {
+        let (log, exceptions) = root_names(Some(branch));
+        Self { log, exceptions, done: Vec::new() }
+    }
+
+    /// The same, while other trees are finished.
+    pub(super) fn after(self, done: Vec<NamedRoot>) -> Self {
+        Self { done, ..self }
+    }
+
+    /// The trees of these names in a snapshot.
+    fn in_snapshot(&self, snapshot: Snapshot) -> Option<(Snapshot, NamedRoot, NamedRoot)> {
+        let find = |name: &str| snapshot.roots.iter().find(|root| root.name == name).cloned();
+        let (log, exceptions) = (find(&self.log)?, find(&self.exceptions)?);
+        Some((snapshot, log, exceptions))
+    }
+}
+
 /// Bytes after each key in a sorter: the datom's share of the digest.
 pub(super) const HASH_LEN: usize = 8;
 
 /// Stores a history, and where it does not fold to `current`, the exceptions.
-pub(super) fn from_history(run: &mut Run<'_>, datoms: Sorted, current: Option<Sorted>) -> Result<Trees> {
+pub(super) fn from_history(
+    run: &mut Run<'_>,
+    names: &RootNames,
+    datoms: Sorted,
+    current: Option<Sorted>,
+) -> Result<Trees> {
     let mut folding = current.is_some().then(|| ViewOrder::new(run.sorter_options(3)));
-    let (log, digest, duplicates) = build_log(run, datoms, folding.as_mut())?;
+    let (log, digest, duplicates) = build_log(run, names, datoms, folding.as_mut())?;
     let exceptions = match (folding, current) {
         (Some(log), Some(current)) => {
             run.observer.event(Event::Stage { name: "comparing the current view with the history", total: None });
@@ -36,16 +75,16 @@ pub(super) fn from_history(run: &mut Run<'_>, datoms: Sorted, current: Option<So
         }
         _ => Sorter::new(run.sorter_options(3)).finish()?,
     };
-    let exceptions = build_exceptions(run, exceptions)?;
-    let (added, removed) = compare_with_parent(run, &log)?;
-    let log = mark::named(LOG, log, digest.encode().to_vec());
+    let exceptions = build_exceptions(run, names, exceptions)?;
+    let (added, removed) = compare_with_parent(run, names, &log)?;
+    let log = mark::named(&names.log, log, digest.encode().to_vec());
     Ok(Trees { log, exceptions, view: View::History, duplicates, added, removed })
 }
 
 /// Stores a state: the first one as it is, later ones as events that lead from the parent's state to this one.
-pub(super) fn from_state(run: &mut Run<'_>, datoms: Sorted, stated: View) -> Result<Trees> {
-    let Some((parent, log, old_exceptions)) = run.parent.clone().and_then(with_trees) else {
-        let trees = from_history(run, datoms, None)?;
+pub(super) fn from_state(run: &mut Run<'_>, names: &RootNames, datoms: Sorted, stated: View) -> Result<Trees> {
+    let Some((parent, log, old_exceptions)) = run.parent.clone().and_then(|parent| names.in_snapshot(parent)) else {
+        let trees = from_history(run, names, datoms, None)?;
         return Ok(Trees { view: if stated == View::Current { View::Current } else { View::History }, ..trees });
     };
     run.observer.event(Event::Stage { name: "comparing with the parent snapshot", total: Some(datoms.len()) });
@@ -107,10 +146,10 @@ pub(super) fn from_state(run: &mut Run<'_>, datoms: Sorted, stated: View) -> Res
         Ok(None) => None,
         Err(error) => Some(Err(error)),
     });
-    resemble_parent(run, LOG);
+    resemble_parent(run, &names.log);
     let (root, stats) = tree::edit(&reader, &mut run.writer, &parameters, &mark::root(&log), changes)?;
-    let exceptions = build_exceptions(run, appended.exceptions)?;
-    let log = mark::named(LOG, root, digest.encode().to_vec());
+    let exceptions = build_exceptions(run, names, appended.exceptions)?;
+    let log = mark::named(&names.log, root, digest.encode().to_vec());
     Ok(Trees { log, exceptions, view: View::Current, duplicates, added: stats.added, removed: 0 })
 }
 
@@ -125,12 +164,13 @@ fn each_hashed(mut rows: Sorted, mut take: impl FnMut(&[u8], u64) -> Result<()>)
 
 fn build_log(
     run: &mut Run<'_>,
+    names: &RootNames,
     mut datoms: Sorted,
     mut folding: Option<&mut ViewOrder>,
 ) -> Result<(Root, Digest, u64)> {
     run.observer.event(Event::Stage { name: "storing datoms", total: Some(datoms.len()) });
     let parameters = run.writer.repository().tree_parameters(&Datoms);
-    resemble_parent(run, LOG);
+    resemble_parent(run, &names.log);
     let mut builder = Builder::new(&parameters);
     let mut digest = Digest::new();
     let (mut done, mut duplicates) = (0_u64, 0);
@@ -149,19 +189,20 @@ fn build_log(
         if done.is_multiple_of(RECORDS_PER_TICK) {
             run.observer.event(Event::Progress { done });
             run.maybe_partial(|writer| {
-                Ok(vec![
-                    mark::named(LOG, builder.checkpoint(writer)?, digest.encode().to_vec()),
-                    mark::named(EXCEPTIONS, Root::empty(parameters.kind().code()), Digest::new().encode().to_vec()),
-                ])
+                let none = Root::empty(parameters.kind().code());
+                let mut roots = names.done.clone();
+                roots.push(mark::named(&names.log, builder.checkpoint(writer)?, digest.encode().to_vec()));
+                roots.push(mark::named(&names.exceptions, none, Digest::new().encode().to_vec()));
+                Ok(roots)
             })?;
         }
     }
     Ok((builder.finish(&mut run.writer)?, digest, duplicates))
 }
 
-fn build_exceptions(run: &mut Run<'_>, mut keys: Sorted) -> Result<NamedRoot> {
+fn build_exceptions(run: &mut Run<'_>, names: &RootNames, mut keys: Sorted) -> Result<NamedRoot> {
     let parameters = run.writer.repository().tree_parameters(&Datoms);
-    resemble_parent(run, EXCEPTIONS);
+    resemble_parent(run, &names.exceptions);
     let mut builder = Builder::new(&parameters);
     let mut digest = Digest::new();
     if !keys.is_empty() {
@@ -172,7 +213,7 @@ fn build_exceptions(run: &mut Run<'_>, mut keys: Sorted) -> Result<NamedRoot> {
         digest.add_hash(values::hash(&reader, key)?);
         let _: Pushed = builder.push(&mut run.writer, key, &[])?;
     }
-    Ok(mark::named(EXCEPTIONS, builder.finish(&mut run.writer)?, digest.encode().to_vec()))
+    Ok(mark::named(&names.exceptions, builder.finish(&mut run.writer)?, digest.encode().to_vec()))
 }
 
 /// New nodes of a tree are compared with the parent's tree of that name.
@@ -184,8 +225,8 @@ fn resemble_parent(run: &mut Run<'_>, name: &str) {
 }
 
 /// How many datoms the parent's log lacks, and how many of its own are gone.
-fn compare_with_parent(run: &mut Run<'_>, log: &Root) -> Result<(u64, u64)> {
-    let old = run.parent.clone().and_then(with_trees);
+fn compare_with_parent(run: &mut Run<'_>, names: &RootNames, log: &Root) -> Result<(u64, u64)> {
+    let old = run.parent.clone().and_then(|parent| names.in_snapshot(parent));
     let Some((_, old, _)) = old else { return Ok((log.records, 0)) };
     if run.options.dry_run {
         return Ok((log.records.saturating_sub(old.records), old.records.saturating_sub(log.records)));
@@ -203,12 +244,6 @@ fn compare_with_parent(run: &mut Run<'_>, log: &Root) -> Result<(u64, u64)> {
         Ok(())
     })?;
     Ok((added, removed))
-}
-
-fn with_trees(parent: Snapshot) -> Option<(Snapshot, NamedRoot, NamedRoot)> {
-    let find = |name: &str| parent.roots.iter().find(|root| root.name == name).cloned();
-    let (log, exceptions) = (find(LOG)?, find(EXCEPTIONS)?);
-    Some((parent, log, exceptions))
 }
 
 fn view_order(

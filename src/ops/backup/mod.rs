@@ -1,5 +1,6 @@
 //! Backing up: a source into a snapshot.
 
+mod datahike;
 mod datoms;
 pub(super) mod files;
 mod log;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use datahike::DatahikeSource;
 pub use datoms::DatomsSource;
 pub(super) use datoms::store_value;
 pub use files::{FilesSource, StreamInput, StreamSource};
@@ -29,6 +31,8 @@ const ATTEMPTS: usize = 3;
 pub enum Source {
     /// Datoms of a database.
     Datoms(DatomsSource),
+    /// A Datahike database, in its store.
+    Datahike(DatahikeSource),
     /// Directory trees.
     Files(FilesSource),
     /// A stream of bytes as a file.
@@ -147,6 +151,7 @@ impl Source {
     pub fn location(&self) -> String {
         match self {
             Self::Datoms(source) => source.location(),
+            Self::Datahike(source) => source.location(),
             Self::Files(source) => source.location(),
             Self::Stream(source) => source.location(),
         }
@@ -160,6 +165,12 @@ impl Source {
                 consistency_point: String::new(),
                 atomic: false,
             }],
+            Self::Datahike(source) => vec![SourceDescription {
+                location: source.location(),
+                options: Vec::new(),
+                consistency_point: String::new(),
+                atomic: true,
+            }],
             Self::Files(source) => source.descriptions(),
             Self::Stream(source) => source.descriptions(),
         }
@@ -168,7 +179,7 @@ impl Source {
     fn can_be_read_again(&self) -> bool {
         match self {
             Self::Datoms(source) => source.can_be_read_again(),
-            Self::Files(_) => true,
+            Self::Datahike(_) | Self::Files(_) => true,
             // Not even a command: what it does besides writing is its own affair.
             Self::Stream(_) => false,
         }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{BackupOptions, BackupSummary, Parent, Source, datoms, files};
+use super::{BackupOptions, BackupSummary, Parent, Source, datahike, datoms, files};
 use crate::backend::Requests;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{NamedRoot, Outcome, Snapshot, SourceDescription, Statistics, Status};
@@ -76,6 +76,7 @@ pub(super) fn run(
     run.draft.previous = run.previous_hash();
     let stored = match source {
         Source::Datoms(source) => datoms::store(&mut run, source)?,
+        Source::Datahike(source) => datahike::store(&mut run, source)?,
         Source::Files(source) => files::store(&mut run, source)?,
         Source::Stream(source) => files::store_stream(&mut run, source)?,
     };

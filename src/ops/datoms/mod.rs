@@ -47,12 +47,43 @@ pub use states::{StateOptions, append_state};
 pub use stream::KeyStream;
 pub use time::{TimePoint, TimeResolver, Window};
 
+use crate::datahike::MAIN_BRANCH;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::{NamedRoot, Snapshot};
 use crate::record::datom;
 
 /// Name of the tree that holds every event.
 pub const LOG: &str = "log";
 /// Name of the tree that holds what folding the log gives wrong.
 pub const EXCEPTIONS: &str = "exceptions";
+
+/// Names of the two trees of a branch of a database; without a name, of its main one.
+pub fn root_names(branch: Option<&str>) -> (String, String) {
+    match branch {
+        None | Some(MAIN_BRANCH) => (LOG.to_owned(), EXCEPTIONS.to_owned()),
+        Some(branch) => (format!("branch/{branch}/{LOG}"), format!("branch/{branch}/{EXCEPTIONS}")),
+    }
+}
+
+/// The roots of the two trees of a branch in a snapshot.
+pub fn find_roots<'s>(snapshot: &'s Snapshot, branch: Option<&str>) -> Result<(&'s NamedRoot, &'s NamedRoot)> {
+    let (log, exceptions) = root_names(branch);
+    let find = |name: &str| snapshot.roots.iter().find(|root| root.name == name);
+    let object = || format!("snapshot {}", snapshot.id.short());
+    match (find(&log), find(&exceptions), branch) {
+        (Some(log), Some(exceptions), _) => Ok((log, exceptions)),
+        (_, _, Some(branch)) if find(LOG).is_some() => {
+            Err(Error::new(ErrorKind::Usage, object(), format!("holds no branch :{branch}")))
+        }
+        _ => match snapshot.roots.iter().find_map(|root| root.name.strip_prefix("branch/")?.strip_suffix("/log")) {
+            Some(other) => {
+                let message = format!("does not hold that branch of the database, but :{other}: name it");
+                Err(Error::new(ErrorKind::Usage, object(), message))
+            }
+            None => Err(Error::new(ErrorKind::Usage, object(), "holds no datoms")),
+        },
+    }
+}
 
 /// Length of the attribute at the start of these bytes of a key; none where there is no attribute.
 pub fn attribute_len(bytes: &[u8]) -> usize {

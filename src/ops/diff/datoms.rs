@@ -1,13 +1,12 @@
 //! Datoms that differ between two snapshots.
 
-use crate::error::{Error, ErrorKind, Result};
-use crate::format::Snapshot;
+use crate::error::Result;
 use crate::id::SnapshotId;
-use crate::ops::datoms::{EXCEPTIONS, LOG};
+use crate::ops::datoms::find_roots;
 use crate::ops::{self, mark, values};
 use crate::record::datom::{Datom, Datoms};
 use crate::repository::Repository;
-use crate::tree::{self, DiffItem, Root};
+use crate::tree::{self, DiffItem};
 
 /// Whether a datom appeared or vanished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,11 +32,12 @@ pub struct DiffSummary {
 }
 
 /// Hands the differences between the histories of two snapshots to `sink`, in order of (t, e, a, v). Reads what is
-/// different and little else.
+/// different and little else. Of databases with branches it is the histories of one branch, by default of the main one.
 pub async fn diff(
     repository: &Repository,
     a: SnapshotId,
     b: SnapshotId,
+    branch: Option<String>,
     mut sink: impl FnMut(Difference, &Datom<'_>) -> Result<()> + Send + 'static,
 ) -> Result<DiffSummary> {
     let repository = repository.clone();
@@ -47,7 +47,9 @@ pub async fn diff(
         let reader = repository.reader();
         let parameters = repository.tree_parameters(&Datoms);
         let mut summary = DiffSummary::default();
-        tree::diff(&reader, &parameters, &find(&a, LOG)?, &find(&b, LOG)?, &mut |item| match difference(item) {
+        let (a_roots, b_roots) = (find_roots(&a, branch.as_deref())?, find_roots(&b, branch.as_deref())?);
+        let (old, new) = (mark::root(a_roots.0), mark::root(b_roots.0));
+        tree::diff(&reader, &parameters, &old, &new, &mut |item| match difference(item) {
             Some((Difference::Added, key)) => {
                 summary.added += 1;
                 sink(Difference::Added, &values::datom(&reader, key)?)
@@ -58,7 +60,8 @@ pub async fn diff(
             }
             None => Ok(()),
         })?;
-        tree::diff(&reader, &parameters, &find(&a, EXCEPTIONS)?, &find(&b, EXCEPTIONS)?, &mut |item| {
+        let (old, new) = (mark::root(a_roots.1), mark::root(b_roots.1));
+        tree::diff(&reader, &parameters, &old, &new, &mut |item| {
             match difference(item) {
                 Some((Difference::Added, _)) => summary.exceptions_added += 1,
                 Some((Difference::Removed, _)) => summary.exceptions_removed += 1,
@@ -78,10 +81,4 @@ fn difference(item: DiffItem<'_>) -> Option<(Difference, &[u8])> {
         DiffItem::Removed { key, .. } => Some((Difference::Removed, key)),
         DiffItem::Changed { .. } => None,
     }
-}
-
-fn find(snapshot: &Snapshot, name: &str) -> Result<Root> {
-    let root = snapshot.roots.iter().find(|root| root.name == name);
-    let object = || format!("snapshot {}", snapshot.id.short());
-    Ok(mark::root(root.ok_or_else(|| Error::new(ErrorKind::Usage, object(), "holds no datoms"))?))
 }

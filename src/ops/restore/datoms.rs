@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::error::{Error, ErrorKind, Result};
-use crate::format::{NamedRoot, Snapshot};
+use crate::datahike::MAIN_BRANCH;
+use crate::error::{Error, Result};
+use crate::format::Snapshot;
 use crate::id::SnapshotId;
 use crate::ops::attributes::{AttributeFilter, canonical};
 use crate::ops::datoms::{
-    Current, DumpOrder, EXCEPTIONS, Fold, KeyStream, LOG, Past, TimePoint, TimeResolver, ViewOrder, Window,
-    attribute_len, log_key,
+    Current, DumpOrder, Fold, KeyStream, Past, TimePoint, TimeResolver, ViewOrder, Window, attribute_len, find_roots,
+    log_key,
 };
 use crate::ops::{mark, values};
 use crate::progress::{Event, Observer};
@@ -38,6 +39,8 @@ pub enum View {
 /// Which datoms, and how.
 #[derive(Clone, Debug)]
 pub struct RestoreOptions {
+    /// The branch, where the snapshot is of a database with branches; the main one by default.
+    pub branch: Option<String>,
     /// History or state.
     pub view: View,
     /// The database as of this point: nothing later.
@@ -61,6 +64,7 @@ pub struct RestoreOptions {
 impl Default for RestoreOptions {
     fn default() -> Self {
         Self {
+            branch: None,
             view: View::AsBackedUp,
             as_of: None,
             since: None,
@@ -132,18 +136,13 @@ impl<'a> Restore<'a> {
         options: &'a RestoreOptions,
         observer: &'a dyn Observer,
     ) -> Result<Self> {
-        let find = |name: &str| -> Result<Root> {
-            let root: Option<&NamedRoot> = snapshot.roots.iter().find(|root| root.name == name);
-            let missing =
-                || Error::new(ErrorKind::Usage, format!("snapshot {}", snapshot.id.short()), "holds no datoms");
-            Ok(mark::root(root.ok_or_else(missing)?))
-        };
+        let (log, exceptions) = find_roots(snapshot, options.branch.as_deref())?;
         Ok(Self {
             reader: repository.reader(),
             parameters: repository.tree_parameters(&Datoms),
             snapshot,
-            log: find(LOG)?,
-            exceptions: find(EXCEPTIONS)?,
+            log: mark::root(log),
+            exceptions: mark::root(exceptions),
             options,
             observer,
         })
@@ -153,9 +152,7 @@ impl<'a> Restore<'a> {
         let current = match self.options.view {
             View::Current => true,
             View::History => false,
-            View::AsBackedUp => {
-                self.snapshot.properties.iter().any(|(name, value)| name == "view" && value == "current")
-            }
+            View::AsBackedUp => self.properties().get("view").is_some_and(|view| view == "current"),
         };
         let as_of = self.options.as_of.map(|point| self.resolve(point)).transpose()?;
         let until = self.options.until.map(|point| self.resolve(point)).transpose()?;
@@ -167,8 +164,7 @@ impl<'a> Restore<'a> {
         if let Some(since) = since {
             window = window.since(since);
         }
-        let description =
-            Description { history: !current, properties: self.snapshot.properties.iter().cloned().collect() };
+        let description = Description { history: !current, properties: self.properties() };
         let mut out = target::create(location, &self.options.target, &description)?;
         if current {
             self.write_current(&mut *out, window)?;
@@ -176,6 +172,16 @@ impl<'a> Restore<'a> {
             self.write_history(&mut *out, window)?;
         }
         Ok((out.finish()?, current))
+    }
+
+    /// What the snapshot tells about the database, or about the branch.
+    fn properties(&self) -> BTreeMap<String, String> {
+        let all = self.snapshot.properties.iter().cloned();
+        let prefix = match self.options.branch.as_deref() {
+            None | Some(MAIN_BRANCH) => return all.filter(|(name, _)| !name.starts_with("branch/")).collect(),
+            Some(branch) => format!("branch/{branch}/"),
+        };
+        all.filter_map(|(name, value)| Some((name.strip_prefix(&prefix)?.to_owned(), value))).collect()
     }
 
     fn write_history(&self, out: &mut dyn DatomTarget, window: Window) -> Result<()> {

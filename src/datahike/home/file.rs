@@ -1,0 +1,291 @@
+//! konserve's file stores: one flat directory, one file per blob.
+//!
+//! Writers create a file empty, fill another one beside it and rename that one over it. So a reader that takes no lock,
+//! opens once and reads to the end sees one version of a blob or none; an empty file is no blob yet.
+
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{ErrorKind as Io, Read as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{Home, Stamp, StoreKey, Traffic, head_key, poll_for_change};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Files are at most this large.
+const BLOB_LIMIT: u64 = 1 << 31;
+/// How many names are looked at to tell what a directory is.
+const LOOK_AT: usize = 10_000;
+
+/// A store in a directory.
+#[derive(Debug)]
+pub struct FileHome {
+    path: PathBuf,
+    blobs_read: AtomicU64,
+    bytes_read: AtomicU64,
+    blobs_written: AtomicU64,
+    bytes_written: AtomicU64,
+    requests: AtomicU64,
+}
+
+impl FileHome {
+    /// The store in an existing directory; one that holds none is refused.
+    pub fn open(path: PathBuf) -> Result<Self> {
+        let metadata = fs::metadata(&path).map_err(|e| Error::io(path.display(), e))?;
+        if !metadata.is_dir() {
+            let message = "not a directory: a file store of Datahike is one";
+            return Err(Error::new(ErrorKind::Data, path.display(), message));
+        }
+        if !path.join(head_key().file_name()).is_file() {
+            look(&path)?;
+        }
+        Ok(Self::at(path))
+    }
+
+    /// A store in a directory that is made, or is empty.
+    pub fn create(path: PathBuf) -> Result<Self> {
+        fs::create_dir_all(&path).map_err(|e| Error::io(path.display(), e))?;
+        let mut entries = fs::read_dir(&path).map_err(|e| Error::io(path.display(), e))?;
+        if entries.next().is_some() {
+            return Err(Error::new(ErrorKind::AlreadyExists, path.display(), "the directory is not empty"));
+        }
+        Ok(Self::at(path))
+    }
+
+    fn at(path: PathBuf) -> Self {
+        Self {
+            path,
+            blobs_read: AtomicU64::new(0),
+            bytes_read: AtomicU64::new(0),
+            blobs_written: AtomicU64::new(0),
+            bytes_written: AtomicU64::new(0),
+            requests: AtomicU64::new(0),
+        }
+    }
+
+    fn read(&self, key: StoreKey) -> Result<Option<(Stamp, Bytes)>> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let path = self.path.join(key.file_name());
+        let failed = |e| Error::io(path.display(), e);
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == Io::NotFound => return Ok(None),
+            file => file.map_err(failed)?,
+        };
+        let metadata = file.metadata().map_err(failed)?;
+        if metadata.len() > BLOB_LIMIT {
+            return Err(Error::new(ErrorKind::Damaged, path.display(), "too large for a blob"));
+        }
+        let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0));
+        file.take(BLOB_LIMIT).read_to_end(&mut bytes).map_err(failed)?;
+        self.blobs_read.fetch_add(1, Ordering::Relaxed);
+        self.bytes_read.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        Ok((!bytes.is_empty()).then(|| (stamp(&metadata), bytes.into())))
+    }
+
+    /// Writes the content beside the blob, durably, and puts it in its place.
+    fn write(&self, key: StoreKey, content: &[u8]) -> Result<()> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let path = self.path.join(key.file_name());
+        let new = self.path.join(format!("{key}.ksv.new"));
+        let failed = |e| Error::io(new.display(), e);
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&new).map_err(failed)?;
+        file.write_all(content).map_err(failed)?;
+        file.sync_all().map_err(failed)?;
+        fs::rename(&new, &path).map_err(|e| Error::io(path.display(), e))?;
+        self.blobs_written.fetch_add(1, Ordering::Relaxed);
+        self.bytes_written.fetch_add(content.len() as u64, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// Refuses a directory that is no store of blobs, saying what it is.
+fn look(path: &Path) -> Result<()> {
+    let refuse = |message: &str| Err(Error::new(ErrorKind::Data, path.display(), message));
+    let old = "a konserve store from before version 0.6: open it once with a newer konserve, which migrates it, then back \
+               it up";
+    let mut any = false;
+    for entry in fs::read_dir(path).map_err(|e| Error::io(path.display(), e))?.take(LOOK_AT) {
+        let entry = entry.map_err(|e| Error::io(path.display(), e))?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if StoreKey::from_file_name(&name).is_some() {
+            return Ok(());
+        }
+        let bare = name.strip_prefix("B_").unwrap_or(&name);
+        let named_by_uuid = StoreKey::from_file_name(&format!("{bare}.ksv")).is_some();
+        if named_by_uuid || matches!(name.as_ref(), "meta" | "data") && entry.path().is_dir() {
+            return refuse(old);
+        }
+        if matches!(name.as_ref(), "roots" | "values" | "owner") && entry.path().is_dir() {
+            return refuse("a backup of Datomic, which is not read: restore it, and back up its log as lines");
+        }
+        any = true;
+    }
+    if any {
+        refuse("not a file store of Datahike: no file is named <uuid>.ksv")
+    } else {
+        refuse("an empty directory, not a file store of Datahike")
+    }
+}
+
+fn stamp(metadata: &Metadata) -> Stamp {
+    let mut version = Vec::with_capacity(40);
+    version.extend_from_slice(&metadata.mtime().to_be_bytes());
+    version.extend_from_slice(&metadata.mtime_nsec().to_be_bytes());
+    version.extend_from_slice(&metadata.size().to_be_bytes());
+    version.extend_from_slice(&metadata.ino().to_be_bytes());
+    Stamp::of(&version)
+}
+
+impl Home for FileHome {
+    fn name(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    fn get(&self, key: StoreKey) -> Result<Option<Bytes>> {
+        Ok(self.read(key)?.map(|(_, blob)| blob))
+    }
+
+    fn get_stamped(&self, keys: &[StoreKey]) -> Result<Vec<Option<(Stamp, Bytes)>>> {
+        keys.iter().map(|key| self.read(*key)).collect()
+    }
+
+    fn stamps(&self, keys: &[StoreKey]) -> Result<Vec<Option<Stamp>>> {
+        self.requests.fetch_add(keys.len() as u64, Ordering::Relaxed);
+        let one = |key: &StoreKey| {
+            let path = self.path.join(key.file_name());
+            match fs::metadata(&path) {
+                Ok(metadata) if metadata.len() == 0 => Ok(None),
+                Ok(metadata) => Ok(Some(stamp(&metadata))),
+                Err(error) if error.kind() == Io::NotFound => Ok(None),
+                Err(error) => Err(Error::io(path.display(), error)),
+            }
+        };
+        keys.iter().map(one).collect()
+    }
+
+    fn put_many(&self, blobs: Vec<(StoreKey, Bytes)>) -> Result<()> {
+        for (key, content) in &blobs {
+            self.write(*key, content)?;
+        }
+        let directory = File::open(&self.path).map_err(|e| Error::io(self.path.display(), e))?;
+        directory.sync_all().map_err(|e| Error::io(self.path.display(), e))
+    }
+
+    fn list(&self) -> Result<Vec<StoreKey>> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let failed = |e| Error::io(self.path.display(), e);
+        let mut keys = Vec::new();
+        for entry in fs::read_dir(&self.path).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let Some(key) = entry.file_name().to_str().and_then(StoreKey::from_file_name) else { continue };
+            match entry.metadata() {
+                Ok(metadata) if metadata.len() > 0 => keys.push(key),
+                Ok(_) => {}
+                // A writer may have replaced it and a collector removed it since.
+                Err(error) if error.kind() == Io::NotFound => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        Ok(keys)
+    }
+
+    fn wait_for_change(&self, key: StoreKey, seen: Option<Stamp>, timeout: Duration) -> Result<bool> {
+        #[cfg(target_os = "linux")]
+        if let Ok(watch) = notify::Watch::new(&self.path) {
+            return watch.wait(self, key, seen, timeout);
+        }
+        poll_for_change(self, key, seen, timeout)
+    }
+
+    fn traffic(&self) -> Traffic {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Traffic {
+            blobs_read: read(&self.blobs_read),
+            bytes_read: read(&self.bytes_read),
+            blobs_written: read(&self.blobs_written),
+            bytes_written: read(&self.bytes_written),
+            requests: read(&self.requests),
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod notify {
+    //! The kernel's word that a file of the directory was put in place.
+
+    use std::mem::MaybeUninit;
+    use std::os::fd::OwnedFd;
+    use std::path::Path;
+    use std::time::{Duration, Instant};
+
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+    use rustix::io::Errno;
+
+    use super::{Error, FileHome, Home as _, Result, Stamp, StoreKey};
+
+    /// The longest silence believed: network file systems tell nothing of what other machines do.
+    const BELIEVE: Duration = Duration::from_secs(1);
+
+    pub(super) struct Watch(OwnedFd);
+
+    impl Watch {
+        pub(super) fn new(directory: &Path) -> Result<Self, Errno> {
+            let watch = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
+            let events = WatchFlags::MOVED_TO | WatchFlags::CLOSE_WRITE | WatchFlags::DELETE;
+            inotify::add_watch(&watch, directory, events)?;
+            Ok(Self(watch))
+        }
+
+        pub(super) fn wait(
+            self,
+            home: &FileHome,
+            key: StoreKey,
+            seen: Option<Stamp>,
+            timeout: Duration,
+        ) -> Result<bool> {
+            let until = Instant::now() + timeout;
+            let name = key.file_name();
+            loop {
+                if home.stamps(&[key])?.first() != Some(&seen) {
+                    return Ok(true);
+                }
+                let silent_until = until.min(Instant::now() + BELIEVE);
+                loop {
+                    let left = silent_until.saturating_duration_since(Instant::now());
+                    if left.is_zero() || self.told_of(&name, left).map_err(|e| Error::io(home.name(), e.into()))? {
+                        break;
+                    }
+                }
+                if until <= Instant::now() {
+                    return Ok(home.stamps(&[key])?.first() != Some(&seen));
+                }
+            }
+        }
+
+        /// Waits for events; whether one is about that file.
+        fn told_of(&self, name: &str, timeout: Duration) -> Result<bool, Errno> {
+            let timeout = Timespec::try_from(timeout).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 });
+            match poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&timeout)) {
+                Ok(0) | Err(Errno::INTR) => return Ok(false),
+                ready => ready?,
+            };
+            let mut buffer = [MaybeUninit::uninit(); 4096];
+            let mut events = inotify::Reader::new(&self.0, &mut buffer);
+            let mut told = false;
+            loop {
+                match events.next() {
+                    // An event without a name says that some were lost.
+                    Ok(event) => told |= event.file_name().is_none_or(|file| file.to_bytes() == name.as_bytes()),
+                    Err(Errno::AGAIN) => return Ok(told),
+                    Err(Errno::INTR) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+    }
+}

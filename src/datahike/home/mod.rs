@@ -1,0 +1,199 @@
+//! Where the blobs of a store are kept: one trait, one file per kind of place.
+
+mod file;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::{MAIN_BRANCH, hasch};
+use crate::error::{DecodeError, Error, ErrorKind, Result};
+use crate::record::datom::Value;
+
+pub use file::FileHome;
+
+/// The name of a blob: hasch's UUID of its key.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StoreKey(pub [u8; 16]);
+
+impl StoreKey {
+    /// The name of the blob with this key.
+    pub fn of(key: &Value<'_>) -> Result<Self, DecodeError> {
+        hasch::uuid(key).map(Self)
+    }
+
+    /// The name of the blob whose key is a keyword, given without its colon.
+    pub fn keyword(name: &str) -> Self {
+        Self(hasch::keyword(name))
+    }
+
+    /// The name of the blob whose key is a UUID: a node, a commit, a schema.
+    pub fn address(uuid: &[u8; 16]) -> Self {
+        Self(hasch::of_uuid(uuid))
+    }
+
+    /// The key of a blob's file or row.
+    pub fn file_name(&self) -> String {
+        format!("{self}.ksv")
+    }
+
+    /// The name a file or row of that key belongs to; nothing where it is not one of a blob.
+    pub fn from_file_name(name: &str) -> Option<Self> {
+        let uuid = name.strip_suffix(".ksv")?;
+        let dashes = [8, 13, 18, 23];
+        if uuid.len() != 36 || dashes.iter().any(|&at| uuid.as_bytes()[at] != b'-') {
+            return None;
+        }
+        let digits: Vec<u8> = uuid.bytes().filter(|byte| *byte != b'-').collect();
+        let mut key = [0; 16];
+        for (byte, pair) in key.iter_mut().zip(digits.chunks_exact(2)) {
+            let digit = |byte: u8| match byte {
+                b'0'..=b'9' => Some(byte - b'0'),
+                b'a'..=b'f' => Some(byte - b'a' + 10),
+                _ => None,
+            };
+            *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+        }
+        (digits.len() == 32).then_some(Self(key))
+    }
+}
+
+impl fmt::Display for StoreKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hasch::spell(&self.0))
+    }
+}
+
+impl fmt::Debug for StoreKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Changes whenever the blob is written again.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Stamp(pub [u8; 16]);
+
+impl Stamp {
+    /// The stamp of what identifies one version of a blob, whatever the home knows of it.
+    pub fn of(version: &[u8]) -> Self {
+        let hash = blake3::hash(version);
+        Self(*hash.as_bytes().first_chunk().expect("a hash is longer than a stamp"))
+    }
+}
+
+impl fmt::Debug for Stamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&crate::id::hex(&self.0))
+    }
+}
+
+/// What has been read and written so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Blobs read.
+    pub blobs_read: u64,
+    /// Bytes of these.
+    pub bytes_read: u64,
+    /// Blobs written.
+    pub blobs_written: u64,
+    /// Bytes of these.
+    pub bytes_written: u64,
+    /// Calls to whatever keeps the blobs: system calls that open or list, statements, requests.
+    pub requests: u64,
+}
+
+/// A place where the blobs of a store are kept.
+///
+/// Calls block; implementations drive asynchronous clients themselves. Nothing is locked, and reading writes nothing.
+pub trait Home: Send + Sync {
+    /// The location as the user wrote it, without secrets.
+    fn name(&self) -> String;
+
+    /// A whole blob; nothing where it is absent or empty, as konserve creates blobs before it fills them.
+    fn get(&self, key: StoreKey) -> Result<Option<Bytes>>;
+
+    /// Several blobs, in the order of their keys.
+    fn get_many(&self, keys: &[StoreKey]) -> Result<Vec<Option<Bytes>>> {
+        keys.iter().map(|key| self.get(*key)).collect()
+    }
+
+    /// Several blobs, each with a stamp that is at least as old as the blob: a blob written between the two has the old
+    /// stamp, so that a later look finds it changed.
+    fn get_stamped(&self, keys: &[StoreKey]) -> Result<Vec<Option<(Stamp, Bytes)>>> {
+        let stamps = self.stamps(keys)?;
+        let blobs = self.get_many(keys)?;
+        Ok(stamps.into_iter().zip(blobs).map(|(stamp, blob)| Some((stamp?, blob?))).collect())
+    }
+
+    /// Stamps of several blobs, cheaper than reading them; nothing where a blob is absent or empty.
+    fn stamps(&self, keys: &[StoreKey]) -> Result<Vec<Option<Stamp>>>;
+
+    /// Writes blobs, durably when it returns. Others may see some of them before that, and in any order.
+    fn put_many(&self, blobs: Vec<(StoreKey, Bytes)>) -> Result<()>;
+
+    /// The names of all blobs that are not empty.
+    fn list(&self) -> Result<Vec<StoreKey>>;
+
+    /// Waits until the stamp of a blob differs from `seen`; whether it does when the time is up.
+    fn wait_for_change(&self, key: StoreKey, seen: Option<Stamp>, timeout: Duration) -> Result<bool> {
+        poll_for_change(self, key, seen, timeout)
+    }
+
+    /// What has been read and written so far.
+    fn traffic(&self) -> Traffic;
+}
+
+/// How often stamps are looked at where nothing tells of changes.
+const POLL_EVERY: Duration = Duration::from_millis(50);
+
+/// Looks at the stamp of a blob again and again.
+fn poll_for_change<H: Home + ?Sized>(home: &H, key: StoreKey, seen: Option<Stamp>, timeout: Duration) -> Result<bool> {
+    let until = Instant::now() + timeout;
+    loop {
+        if home.stamps(&[key])?.first() != Some(&seen) {
+            return Ok(true);
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(false);
+        }
+        thread::sleep(left.min(POLL_EVERY));
+    }
+}
+
+/// Opens the store at a location, which must exist: a directory for now.
+pub fn open(location: &str) -> Result<Arc<dyn Home>> {
+    match location.split_once(':') {
+        Some((scheme, _)) if is_scheme(scheme) => {
+            let message = format!("stores of the kind {scheme}: are not read");
+            Err(Error::new(ErrorKind::Usage, format!("datahike:{scheme}:"), message))
+        }
+        _ => Ok(Arc::new(FileHome::open(PathBuf::from(location))?)),
+    }
+}
+
+/// A location as it may be shown and stored: without user name, password and query.
+pub fn without_secrets(location: &str) -> String {
+    let Some((scheme, rest)) = location.split_once("://") else { return location.to_owned() };
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    let place = match rest.split_once('/') {
+        Some((host, path)) => format!("{}/{path}", host.rsplit('@').next().unwrap_or_default()),
+        None => rest.rsplit('@').next().unwrap_or_default().to_owned(),
+    };
+    format!("{scheme}://{place}")
+}
+
+/// Whether what stands before a colon is a scheme rather than part of a path.
+fn is_scheme(text: &str) -> bool {
+    text.len() > 1 && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'+')
+}
+
+/// The name of the blob that makes a store a database.
+fn head_key() -> StoreKey {
+    StoreKey::keyword(MAIN_BRANCH)
+}

@@ -1,0 +1,190 @@
+//! One branch from one head, with the protocol that survives writers and collectors.
+//!
+//! A head names everything it is made of, and nothing of that changes while the head is the newest. So what is gone, or
+//! not what it should be, either means that there is a newer head, and reading begins again there, or that it is being
+//! written just now, or that the store is damaged. Only time tells the last two apart.
+
+use std::thread;
+use std::time::Duration;
+
+use super::sane::{Index, Watcher};
+use super::{BranchReading, Options, Part, Sink};
+use crate::datahike::walk::{NodeKey, WalkError};
+use crate::datahike::{Head, IndexRoot, Node, NodeCache, Store, StoreKey, Walk, WalkStats};
+use crate::error::{Error, ErrorKind, Result};
+use crate::record::datom::Datom;
+
+/// How often a node that is gone or unreadable is looked at again while the head stays, and how long apart.
+const LOOKS: [Duration; 4] =
+    [Duration::from_millis(10), Duration::from_millis(50), Duration::from_millis(200), Duration::from_millis(500)];
+
+pub(super) fn branch(store: &Store, options: &Options, branch: &str, sink: &mut dyn Sink) -> Result<BranchReading> {
+    let mut cache = super::cache(options);
+    for attempt in 1.. {
+        let head = store.head(branch)?;
+        let stop = match attempt_head(store, &head, &mut cache, sink) {
+            Ok(mut reading) => {
+                reading.attempts = attempt;
+                if attempt > 1 {
+                    let note = format!("starts over reading branch :{branch}, as the database moved on");
+                    reading.notes.push((note, u64::from(attempt - 1)));
+                }
+                return Ok(reading);
+            }
+            Err(stop) => stop,
+        };
+        let (error, node) = match stop {
+            Stop::Failed(error) => return Err(error),
+            Stop::Broken { error, node } => (error, node),
+        };
+        if attempt >= options.attempts {
+            let message = format!(
+                "{}; gave up after {attempt} attempts: raise the attempts, or let the collector keep what is newer than a \
+                 backup takes",
+                error.message()
+            );
+            return Err(Error::new(ErrorKind::Failed, error.object(), message).because(error));
+        }
+        tracing::debug!(attempt, %error, "reading a branch starts over");
+        if store.head(branch)?.bytes_hash == head.bytes_hash {
+            // What was read may be what is wrong.
+            cache = super::cache(options);
+            wait_for(store, branch, &head, node, error)?;
+        }
+    }
+    Err(Error::new(ErrorKind::Failed, store.object(branch), "never read"))
+}
+
+/// Why reading from one head ended.
+enum Stop {
+    /// For good.
+    Failed(Error),
+    /// By what a newer head, or the end of a write, may cure.
+    Broken { error: Error, node: Option<NodeKey> },
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+fn attempt_head(store: &Store, head: &Head, cache: &mut NodeCache, sink: &mut dyn Sink) -> Result<BranchReading, Stop> {
+    let schema = match store.schema(head) {
+        Err(error) if error.kind() == ErrorKind::Damaged => return Err(Stop::Broken { error, node: None }),
+        schema => schema?,
+    };
+    sink.start(head)?;
+    let mut latest = i64::MIN;
+    let mut notes = Vec::new();
+    let temporal = match &head.temporal_eavt {
+        None => WalkStats::default(),
+        Some(root) => {
+            let index = Index { name: "temporal-eavt", root };
+            let read = index_of(store, head, &index, cache, &mut |datom| sink.datom(Part::History, datom))?;
+            latest = latest.max(read.latest_t);
+            read.stats
+        }
+    };
+    let index = Index { name: "eavt", root: &head.eavt };
+    let read = index_of(store, head, &index, cache, &mut |datom| {
+        let in_history = head.keeps_history() && schema.is_history_while_current(&datom.a);
+        sink.datom(if in_history { Part::CurrentAndHistory } else { Part::Current }, datom)
+    })?;
+    latest = latest.max(read.latest_t);
+    compare_counts(store, head, &read.stats)?;
+    if latest < head.max_tx {
+        notes.push((format!("no datom is of the latest transaction {}", head.max_tx), 1));
+    }
+    for stats in [&temporal, &read.stats] {
+        let unverified = stats.unverified.iter();
+        notes.extend(unverified.map(|(why, count)| (format!("nodes whose address cannot be verified: {why}"), *count)));
+    }
+    Ok(BranchReading { head: head.clone(), schema, current: read.stats, temporal, attempts: 1, notes })
+}
+
+struct IndexRead {
+    stats: WalkStats,
+    latest_t: i64,
+}
+
+fn index_of(
+    store: &Store,
+    head: &Head,
+    index: &Index<'_>,
+    cache: &mut NodeCache,
+    take: &mut dyn FnMut(&Datom<'_>) -> Result<()>,
+) -> Result<IndexRead, Stop> {
+    let mut watcher = Watcher::new(store, head, index, take);
+    let walk = Walk::new(store).verifying(head.has_content_addresses()).with_cache(cache);
+    let walked = walk.run(index.root, &mut watcher);
+    if let Some((error, node)) = watcher.broken.take() {
+        return Err(Stop::Broken { error, node: Some(node) });
+    }
+    let stats = walked.map_err(|error| stop(store, error))?;
+    let latest_t = watcher.latest_t;
+    check_count(store, head, index, &stats)?;
+    Ok(IndexRead { stats, latest_t })
+}
+
+fn stop(store: &Store, error: WalkError) -> Stop {
+    match error {
+        WalkError::Stopped(error) => Stop::Failed(error),
+        WalkError::Node { key, ref why } => {
+            let may_pass = why.as_ref().is_none_or(|why| why.may_be_torn());
+            let error = error.into_error(store);
+            if may_pass { Stop::Broken { error, node: Some(key) } } else { Stop::Failed(error) }
+        }
+    }
+}
+
+/// The root of an index says how many datoms there are.
+fn check_count(store: &Store, head: &Head, index: &Index<'_>, stats: &WalkStats) -> Result<(), Stop> {
+    match index.root.count {
+        Some(count) if count != stats.datoms => {
+            let message = format!("{} datoms, where its root says {count}", stats.datoms);
+            let object = store.object(&format!("index {} of :{}", index.name, head.branch));
+            Err(Stop::Broken { error: Error::new(ErrorKind::Damaged, object, message), node: None })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Two indices hold the same datoms.
+fn compare_counts(store: &Store, head: &Head, current: &WalkStats) -> Result<(), Stop> {
+    let count = |root: &IndexRoot| root.count;
+    match count(&head.aevt) {
+        Some(count) if count != current.datoms => {
+            let message = format!("{} datoms, but index aevt has {count}", current.datoms);
+            let object = store.object(&format!("index eavt of :{}", head.branch));
+            Err(Stop::Broken { error: Error::new(ErrorKind::Damaged, object, message), node: None })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Waits until the head is another one or the node can be read; the error when neither happens.
+fn wait_for(store: &Store, branch: &str, head: &Head, node: Option<NodeKey>, error: Error) -> Result<()> {
+    let address = node.and_then(|node| node.address);
+    for pause in LOOKS {
+        thread::sleep(pause);
+        if store.head(branch)?.bytes_hash != head.bytes_hash {
+            return Ok(());
+        }
+        let Some(address) = address else { continue };
+        let key = StoreKey::address(&address);
+        let readable = match store.home().get(key)? {
+            None => false,
+            Some(stored) => store.decode(key, &stored).is_ok_and(|blob| Node::decode(&blob.bytes).is_ok()),
+        };
+        // A node that can be read now may still be the wrong one: reading once more tells.
+        if readable {
+            return Ok(());
+        }
+    }
+    match address {
+        // Without a node to look at, only reading again tells.
+        None => Ok(()),
+        Some(_) => Err(error),
+    }
+}
