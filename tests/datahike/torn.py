@@ -207,8 +207,8 @@ def judge(reader, truth, taken, history):
 
 
 def clean(code, err):
-    """Whether a failure says what it is: a failing exit status and the address that could not be read."""
-    return code in (1, 3) and UUID.search(err) and "panicked" not in err and "Traceback" not in err
+    """Whether a failure says what it is: a failing exit status, and the address or index that could not be read."""
+    return code in (1, 3) and (UUID.search(err) or re.search(r"index (temporal-)?[ae]", err)) and "panicked" not in err and "Traceback" not in err
 
 
 class Tally(collections.Counter):
