@@ -278,6 +278,6 @@ fn check_stamps(shelf: &Shelf, table: &IndexTable, before: &IndexTable) -> Resul
 }
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
