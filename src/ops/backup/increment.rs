@@ -194,6 +194,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use proptest::prelude::*;
+    use proptest::strategy::ValueTree as _;
     use proptest::test_runner::TestRunner;
 
     use super::*;
