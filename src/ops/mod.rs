@@ -42,7 +42,7 @@ pub use bill::{FolderCost, StorageCost, storage_cost};
 pub use check::{CheckOptions, CheckReport, CheckRound, Finding, ReadData, check, check_rounds};
 
 pub use copy::{Copied, CopyOptions, CopyReport, copy};
-pub use datoms::TimePoint;
+pub use datoms::{KeyChanges, TimePoint, key_changes};
 pub use diff::{
     DiffSummary, Difference, FileChange, FileCounts, FileDiffOptions, FileDiffSummary, SnapshotPath, What, diff,
     diff_directory, diff_files,

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::cursor;
 use super::datoms::{Trees, sort_key};
+use super::increment::{self, Known};
 use super::log::{RootNames, from_history, from_state};
 use super::run::{RECORDS_PER_TICK, Run, Stored};
 use crate::datahike::{Head, Secret};
@@ -11,7 +13,7 @@ use crate::format::{NamedRoot, SourceDescription};
 use crate::progress::Event;
 use crate::record::datom::Datom;
 use crate::sorter::{Sorter, SorterOptions};
-use crate::source::datahike::{self as source, BranchReading, Datahike, Part};
+use crate::source::datahike::{self as source, BranchReading, Datahike, LeafTable, Part};
 use crate::source::datoms::View;
 
 /// A Datahike database in its store.
@@ -21,12 +23,20 @@ pub struct DatahikeSource {
     pub location: String,
     /// How to read it.
     pub options: source::Options,
+    /// Read everything, whatever the parent snapshot knows.
+    pub full: bool,
+    /// Read everything when so many increments follow one another, this one among them, and compare; 0 for never.
+    pub full_every: u32,
 }
+
+/// Increments in a row before everything is read again.
+const FULL_EVERY: u32 = 10;
 
 impl DatahikeSource {
     /// All branches of the database at a location; `secret` where the store is encrypted.
     pub fn new(location: impl Into<String>, secret: Option<Secret>) -> Self {
-        Self { location: location.into(), options: source::Options { secret, ..source::Options::default() } }
+        let options = source::Options { secret, ..source::Options::default() };
+        Self { location: location.into(), options, full: false, full_every: FULL_EVERY }
     }
 
     pub(super) fn location(&self) -> String {
@@ -37,18 +47,18 @@ impl DatahikeSource {
 pub(super) fn store(run: &mut Run<'_>, source: &DatahikeSource) -> Result<Stored> {
     let database = Datahike::open(&source.location, source.options.clone())?;
     let branches = database.branches()?;
+    let known = Known::of_parent(run, source);
+    if let Some(why) = &known.full {
+        run.observer.event(Event::Note(why));
+    }
     let mut all = All::default();
     for branch in &branches {
-        let message = format!("reading branch :{branch}");
-        run.observer.event(Event::Stage { name: &message, total: None });
-        let (reading, current, history) = read(run, &database, branch)?;
-        let names = RootNames::of_branch(branch).after(all.roots.clone());
-        let trees = match history {
-            Some(history) => from_history(run, &names, history.finish()?, Some(current.finish()?))?,
-            None => from_state(run, &names, current.finish()?, View::Current)?,
-        };
+        let (reading, trees) = store_branch(run, &database, &known, branch, &mut all)?;
         all.add(branch, reading, trees);
     }
+    let increments = if all.is_increment { known.increments.saturating_add(1) } else { 0 };
+    let kept = cursor::keep(run.writer.repository(), &all.tables, &all.roots, increments);
+    run.keep_cursor(kept);
     let names: Vec<_> = branches.iter().map(|branch| format!(":{branch}")).collect();
     all.properties.insert("branches".to_owned(), format!("[{}]", names.join(" ")));
     let consistency_point = all.consistency_point;
@@ -57,8 +67,8 @@ pub(super) fn store(run: &mut Run<'_>, source: &DatahikeSource) -> Result<Stored
     Ok(Stored {
         sources: vec![SourceDescription { location: source.location(), options, consistency_point, atomic: true }],
         properties: all.properties.into_iter().collect(),
-        skipped: Vec::new(),
-        skipped_count: 0,
+        skipped_count: all.problems.len() as u64,
+        skipped: all.problems,
         notes: all.notes,
         bytes_read: source::bytes_read(database.store().home()),
         records_new: all.added,
@@ -70,9 +80,69 @@ pub(super) fn store(run: &mut Run<'_>, source: &DatahikeSource) -> Result<Stored
     })
 }
 
+/// A branch from its parent where that can be told, else from all there is; both where that is to be compared.
+fn store_branch(
+    run: &mut Run<'_>,
+    database: &Datahike,
+    known: &Known,
+    branch: &str,
+    all: &mut All,
+) -> Result<(BranchReading, Trees)> {
+    let mut told = None;
+    if run.parent.is_some() && (known.full.is_none() || known.has(branch)) {
+        match increment::tell(run, database, known, branch)? {
+            Ok(increment) => told = Some(increment),
+            Err(why) => {
+                run.observer.event(Event::Note(&format!("branch :{branch} is read from its beginning: {why}")));
+            }
+        }
+    }
+    match told {
+        Some(told) if known.full.is_none() => {
+            all.is_increment = true;
+            return Ok((told.reading, told.trees));
+        }
+        _ => {}
+    }
+    let (reading, trees) = store_whole(run, database, branch, all.roots.clone())?;
+    if let Some(told) = told {
+        let same_head = told.reading.head.bytes_hash == reading.head.bytes_hash;
+        if same_head && (&told.trees.log, &told.trees.exceptions) != (&trees.log, &trees.exceptions) {
+            let object = database.store().object(&format!("branch :{branch}"));
+            let why = "the increments since everything was read last have missed something: snapshots since then are \
+                       wrong, this one is not";
+            run.observer.event(Event::Problem { object: &object, message: why });
+            all.problems.push((object, why.to_owned()));
+        } else if same_head {
+            run.observer.event(Event::Note(&format!("branch :{branch}: the increment gives the same")));
+        }
+    }
+    Ok((reading, trees))
+}
+
+fn store_whole(
+    run: &mut Run<'_>,
+    database: &Datahike,
+    branch: &str,
+    done: Vec<NamedRoot>,
+) -> Result<(BranchReading, Trees)> {
+    let message = format!("reading branch :{branch}");
+    run.observer.event(Event::Stage { name: &message, total: None });
+    let (reading, current, history) = read(run, database, branch)?;
+    let names = RootNames::of_branch(branch).after(done);
+    let trees = match history {
+        Some(history) => from_history(run, &names, history.finish()?, Some(current.finish()?))?,
+        None => from_state(run, &names, current.finish()?, View::Current)?,
+    };
+    Ok((reading, trees))
+}
+
 /// What all branches came to.
 #[derive(Default)]
 struct All {
+    tables: BTreeMap<String, LeafTable>,
+    is_increment: bool,
+    problems: Vec<(String, String)>,
     roots: Vec<NamedRoot>,
     properties: BTreeMap<String, String>,
     consistency_point: String,
@@ -102,6 +172,7 @@ impl All {
         }
         *self.figures.entry("attempts").or_default() += u64::from(reading.attempts);
         self.notes.extend(reading.notes);
+        self.tables.insert(branch.to_owned(), reading.table);
         self.records += trees.log.records;
         self.added += trees.added;
         self.removed += trees.removed;

@@ -41,7 +41,7 @@ impl RootNames {
     }
 
     /// The trees of these names in a snapshot.
-    fn in_snapshot(&self, snapshot: Snapshot) -> Option<(Snapshot, NamedRoot, NamedRoot)> {
+    pub(super) fn in_snapshot(&self, snapshot: Snapshot) -> Option<(Snapshot, NamedRoot, NamedRoot)> {
         let find = |name: &str| snapshot.roots.iter().find(|root| root.name == name).cloned();
         let (log, exceptions) = (find(&self.log)?, find(&self.exceptions)?);
         Some((snapshot, log, exceptions))
@@ -217,7 +217,7 @@ fn build_exceptions(run: &mut Run<'_>, names: &RootNames, mut keys: Sorted) -> R
 }
 
 /// New nodes of a tree are compared with the parent's tree of that name.
-fn resemble_parent(run: &mut Run<'_>, name: &str) {
+pub(super) fn resemble_parent(run: &mut Run<'_>, name: &str) {
     let parameters = run.writer.repository().tree_parameters(&Datoms);
     let older = run.parent.as_ref().and_then(|parent| parent.roots.iter().find(|root| root.name == name));
     let older = older.map_or_else(|| Root::empty(parameters.kind().code()), mark::root);

@@ -1,8 +1,10 @@
 //! Backing up: a source into a snapshot.
 
+pub(in crate::ops) mod cursor;
 mod datahike;
 mod datoms;
 pub(super) mod files;
+pub(in crate::ops) mod increment;
 mod log;
 mod run;
 

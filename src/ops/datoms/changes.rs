@@ -82,3 +82,56 @@ fn compare(fact: &[u8], before: &[(T, bool)], after: &[(T, bool)], out: &mut Vec
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    type Tree = BTreeSet<Vec<u8>>;
+
+    fn step(before: &Tree, after: &Tree) -> Vec<(Vec<u8>, bool)> {
+        let mut changes: Vec<_> = before.difference(after).map(|key| (key.clone(), false)).collect();
+        changes.extend(after.difference(before).map(|key| (key.clone(), true)));
+        changes.sort();
+        changes
+    }
+
+    fn trees() -> impl Strategy<Value = Tree> {
+        prop::collection::btree_set(prop::collection::vec(0_u8..3, 1..3), 0..8)
+    }
+
+    proptest! {
+        #[test]
+        fn changes_after_changes_are_the_changes_from_the_first_to_the_last(one in trees(), two in trees(), last in trees()) {
+            let of = |before: &Tree, after: &Tree| {
+                KeyChanges { log: step(before, after), exceptions: step(after, before) }
+            };
+            prop_assert_eq!(of(&one, &two).then(of(&two, &last)), of(&one, &last));
+            prop_assert!(of(&one, &two).then(of(&two, &one)).is_empty());
+        }
+    }
+
+    #[test]
+    fn exceptions_come_and_go_with_what_makes_them() {
+        let (early, late) = ([1; 8], [2; 8]);
+        let folded = FactState { log: vec![(early, true)], current: vec![early] };
+        let moved = FactState { log: vec![(early, true)], current: vec![late] };
+        let ended = FactState { log: vec![(early, true)], current: Vec::new() };
+        let change = |before: &FactState, after: &FactState| {
+            let (before, after) = (before.clone(), after.clone());
+            let changes = key_changes(&[FactChange { fact: vec![0; 8], before, after }]).unwrap();
+            assert!(changes.log.is_empty());
+            changes.exceptions.into_iter().map(|(key, put)| (key[0], key[16] == 1, put)).collect::<Vec<_>>()
+        };
+        assert_eq!(change(&folded, &moved), [(2, true, true)]);
+        assert_eq!(change(&moved, &folded), [(2, true, false)]);
+        assert_eq!(change(&moved, &ended), [(1, false, true), (2, true, false)]);
+        assert_eq!(change(&folded, &folded), []);
+    }
+}

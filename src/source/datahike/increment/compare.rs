@@ -154,16 +154,16 @@ fn descend_old(
     top: Option<Reference>,
     old: &IndexTable,
     shared: &HashSet<NodeKey>,
-) -> Result<(Vec<Reference>, Vec<NodeKey>), Trouble> {
-    let (mut leaves, mut gone) = (Vec::new(), Vec::new());
+) -> Result<(Vec<Reference>, HashSet<NodeKey>), Trouble> {
+    let (mut leaves, mut gone) = (Vec::new(), HashSet::new());
     let mut stack: Vec<Reference> = top.into_iter().collect();
     while let Some(reference) = stack.pop() {
         if shared.contains(&reference.key) {
             continue;
         }
-        gone.push(reference.key);
-        if gone.len() > old.nodes.len().saturating_add(1) {
-            return Err(Trouble::Before(FullReason::Table("it has too few nodes".to_owned())));
+        let is_known = reference.fused.is_some() || old.nodes.contains_key(&reference.key);
+        if !is_known || !gone.insert(reference.key) {
+            return Err(Trouble::Before(FullReason::Gone(spell(&reference.key))));
         }
         if reference.level == Some(0) {
             leaves.push(reference);
@@ -177,16 +177,18 @@ fn descend_old(
     Ok((leaves, gone))
 }
 
+/// A node of the old tree, if it is still what it was. Of leaves their datoms will tell.
 fn open_old(shelf: &Shelf, reference: &Reference, old: &IndexTable) -> Result<Content, Trouble> {
-    let gone = |_| Trouble::Before(FullReason::Gone(spell(&reference.key)));
+    let gone = || Trouble::Before(FullReason::Gone(spell(&reference.key)));
     let stored = match (&reference.fused, reference.key.address) {
         (None, Some(address)) => {
             let stamp = old.nodes.get(&reference.key).and_then(|entry| entry.stamp);
-            shelf.fetch_old(&address, stamp)?
+            let blob = shelf.fetch_old(&address, stamp, reference.level != Some(0))?;
+            Some(blob.ok_or_else(gone)?)
         }
         _ => None,
     };
-    shelf.open(reference, stored.as_ref()).map_err(gone)
+    shelf.open(reference, stored.as_ref()).map_err(|_| gone())
 }
 
 struct OldLeaves<'a> {

@@ -59,7 +59,7 @@ impl Default for IncrementOptions {
 #[allow(clippy::large_enum_variant, reason = "one at a time is in memory")]
 pub enum Next {
     /// The branch is where it was.
-    Unchanged,
+    Unchanged(Box<Head>),
     /// It has moved on.
     Changed(Difference),
     /// What changed cannot be told; the whole store must be read.
@@ -121,7 +121,7 @@ impl Increments {
         loop {
             let head = self.shelf.store().head(&self.options.branch)?;
             if head.bytes_hash == table.head.hash {
-                return Ok(Next::Unchanged);
+                return Ok(Next::Unchanged(Box::new(head)));
             }
             let schema = match (&self.schema, head.schema_key) {
                 (Some((known, schema)), Some(key)) if *known == key => schema.clone(),
@@ -278,6 +278,6 @@ fn check_stamps(shelf: &Shelf, table: &IndexTable, before: &IndexTable) -> Resul
 }
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

@@ -118,13 +118,20 @@ impl Shelf {
         Ok(found)
     }
 
-    /// A node as it was with this stamp, if it is at hand, else as it is in the store.
-    pub(super) fn fetch_old(&self, address: &Address, stamp: Option<Stamp>) -> Result<Option<Bytes>> {
+    /// A node as it was with this stamp, if it is at hand, else as it is in the store; with `exactly` only when it was not
+    /// written again.
+    pub(super) fn fetch_old(&self, address: &Address, stamp: Option<Stamp>, exactly: bool) -> Result<Option<Bytes>> {
         let at_hand = self.lock().blobs.get(address).filter(|(kept, _)| Some(*kept) == stamp).cloned();
         if let Some((_, blob)) = at_hand {
             return Ok(Some(blob));
         }
-        let blob = self.store.home().get(StoreKey::address(address))?;
+        let blob = match stamp.filter(|_| exactly) {
+            None => self.store.home().get(StoreKey::address(address))?,
+            Some(stamp) => {
+                let found = self.store.home().get_stamped(&[StoreKey::address(address)])?.pop().flatten();
+                found.filter(|(now, _)| *now == stamp).map(|(_, blob)| blob)
+            }
+        };
         if let Some(blob) = &blob {
             let mut kept = self.lock();
             kept.stats.blobs += 1;

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -67,6 +69,24 @@ impl Home for MemoryHome {
 
     fn traffic(&self) -> Traffic {
         self.traffic.lock().unwrap().1
+    }
+}
+
+impl Database {
+    /// Brings a folder in line with the store, as Datahike writes files: each under another name first.
+    pub(crate) fn write_to(&self, folder: &Path, written: &mut BTreeMap<StoreKey, u64>) {
+        let blobs = self.home.blobs.lock().unwrap();
+        for (key, (version, bytes)) in blobs.iter() {
+            if written.insert(*key, *version) != Some(*version) {
+                let new = folder.join(format!("{}.new", key.file_name()));
+                fs::write(&new, bytes).unwrap();
+                fs::rename(new, folder.join(key.file_name())).unwrap();
+            }
+        }
+        for gone in written.keys().filter(|key| !blobs.contains_key(key)) {
+            let _ = fs::remove_file(folder.join(gone.file_name()));
+        }
+        written.retain(|key, _| blobs.contains_key(key));
     }
 }
 

@@ -1,0 +1,424 @@
+//! A branch of a Datahike database from its parent's trees and what changed in the store since.
+
+use std::collections::BTreeMap;
+
+use super::cursor::{self, Cursor};
+use super::datahike::DatahikeSource;
+use super::datoms::{Trees, sort_key};
+use super::log::{HASH_LEN, RootNames, resemble_parent};
+use super::run::Run;
+use crate::datahike::WalkStats;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::NamedRoot;
+use crate::ops::datoms::{KeyChanges, key_changes};
+use crate::ops::mark;
+use crate::progress::Event;
+use crate::record::datom::{self, Datoms, Digest};
+use crate::repository::Writer;
+use crate::source::datahike::{BranchReading, Datahike, FullReason, IncrementOptions, Increments, LeafTable, Next};
+use crate::source::datoms::View;
+use crate::tree::{self, Change};
+
+/// What the parent knows of the store.
+pub(super) struct Known {
+    tables: BTreeMap<String, LeafTable>,
+    /// Increments in a row up to the parent.
+    pub(super) increments: u64,
+    /// Whether everything is to be read this time, and why, to be said aloud.
+    pub(super) full: Option<String>,
+}
+
+impl Known {
+    /// What the parent of this run knows.
+    pub(super) fn of_parent(run: &Run<'_>, source: &DatahikeSource) -> Self {
+        let Some(parent) = &run.parent else {
+            return Self { tables: BTreeMap::new(), increments: 0, full: None };
+        };
+        let tables = cursor::tables(run.writer.repository(), parent);
+        let increments = Cursor::decode(&parent.cursor).map_or(0, |cursor| cursor.increments);
+        let is_due = source.full_every > 0 && increments.saturating_add(1) >= u64::from(source.full_every);
+        let full = match (source.full, is_due && !tables.is_empty()) {
+            (true, _) => Some("everything is read, as asked for".to_owned()),
+            (false, true) => {
+                let count = increments.saturating_add(1);
+                Some(format!("increment {count} since everything was read last: everything is read and compared"))
+            }
+            _ => None,
+        };
+        Self { tables, increments, full }
+    }
+
+    /// Whether anything is known of a branch.
+    pub(super) fn has(&self, branch: &str) -> bool {
+        self.tables.contains_key(branch)
+    }
+}
+
+/// A branch that was told from its parent.
+pub(super) struct Told {
+    pub(super) reading: BranchReading,
+    pub(super) trees: Trees,
+}
+
+/// Tells a branch from the parent; the reason where it cannot be told.
+pub(super) fn tell(
+    run: &mut Run<'_>,
+    database: &Datahike,
+    known: &Known,
+    branch: &str,
+) -> Result<std::result::Result<Told, FullReason>> {
+    let names = RootNames::of_branch(branch);
+    let parent = run.parent.clone().and_then(|parent| names.in_snapshot(parent));
+    let (Some((parent, log, exceptions)), Some(table)) = (parent, known.tables.get(branch)) else {
+        return Ok(Err(FullReason::NoTable));
+    };
+    let options = IncrementOptions { branch: branch.to_owned(), ..IncrementOptions::default() };
+    let mut increments = Increments::new(database.store().clone(), options, Some(table.clone()));
+    let (head, schema, facts) = match increments.next()? {
+        Next::Full(reason) => return Ok(Err(reason)),
+        Next::Unchanged(head) => (*head, None, Vec::new()),
+        Next::Changed(difference) => (difference.head, Some(difference.schema), difference.facts),
+    };
+    let schema = match schema {
+        Some(schema) => schema,
+        None => database.store().schema(&head)?,
+    };
+    let read = increments.read_stats();
+    let changes = key_changes(&facts)?;
+    if parent.gc_checked != run.writer.gc_checked() {
+        // Nodes are taken over unread from here on: none of them may be in a pack condemned since.
+        mark::require_known(&mut run.writer, &parent.roots)?;
+    }
+    resemble_parent(run, &names.log);
+    let edited = match edit_trees(&mut run.writer, &log, &exceptions, changes) {
+        Err(error) if error.kind() == ErrorKind::Data => {
+            return Ok(Err(FullReason::Table(error.message().to_owned())));
+        }
+        edited => edited?,
+    };
+    let message = format!(
+        "branch :{branch} since its parent: {} facts changed; {} nodes read ({} blobs, {} bytes), {} left out",
+        facts.len(),
+        read.nodes,
+        read.blobs,
+        read.bytes,
+        read.shared_nodes
+    );
+    run.observer.event(Event::Note(&message));
+    let current = WalkStats { branches: read.nodes, skipped: read.shared_nodes, ..WalkStats::default() };
+    let table = increments.into_table().unwrap_or_else(|| table.clone());
+    let temporal = WalkStats::default();
+    let reading = BranchReading { head, schema, current, temporal, attempts: 1, notes: Vec::new(), table };
+    let trees = Trees {
+        log: edited.log,
+        exceptions: edited.exceptions,
+        view: View::History,
+        duplicates: 0,
+        added: edited.added,
+        removed: edited.removed,
+    };
+    Ok(Ok(Told { reading, trees }))
+}
+
+/// Trees with changes.
+pub(in crate::ops) struct EditedTrees {
+    pub(in crate::ops) log: NamedRoot,
+    pub(in crate::ops) exceptions: NamedRoot,
+    /// Datoms the log did not have.
+    pub(in crate::ops) added: u64,
+    /// Datoms the log no longer has.
+    pub(in crate::ops) removed: u64,
+}
+
+/// Makes changes in the trees of a branch; long values are stored. The trees' nodes are taken over unread: see
+/// [`mark::require_known`].
+///
+/// # Errors
+/// [`ErrorKind::Data`] when a tree has what is to be put, or has not what is to be removed.
+pub(in crate::ops) fn edit_trees(
+    writer: &mut Writer,
+    log: &NamedRoot,
+    exceptions: &NamedRoot,
+    changes: KeyChanges,
+) -> Result<EditedTrees> {
+    let (log, added, removed) = edit_tree(writer, log, changes.log)?;
+    let (exceptions, ..) = edit_tree(writer, exceptions, changes.exceptions)?;
+    Ok(EditedTrees { log, exceptions, added, removed })
+}
+
+fn edit_tree(writer: &mut Writer, named: &NamedRoot, changes: Vec<(Vec<u8>, bool)>) -> Result<(NamedRoot, u64, u64)> {
+    if changes.is_empty() {
+        return Ok((named.clone(), 0, 0));
+    }
+    let mut digest = Digest::decode(&named.digest).map_err(|e| Error::damaged(format!("digest of {}", named.name), e))?;
+    let (mut puts, mut removals) = (0, 0);
+    let mut stored = Vec::with_capacity(changes.len());
+    let mut row = Vec::new();
+    for (whole, put) in changes {
+        let datom = datom::decode_key(&whole).map_err(|e| Error::damaged("datom key", e))?;
+        sort_key(writer, &datom, &mut row)?;
+        let (key, hash) = row.split_last_chunk::<HASH_LEN>().expect("this cannot fail because a hash was appended");
+        let hash = u64::from_be_bytes(*hash);
+        if put {
+            puts += 1;
+            digest.add_hash(hash);
+            stored.push((key.to_vec(), Change::Put(Vec::new())));
+        } else {
+            removals += 1;
+            digest.remove_hash(hash);
+            stored.push((key.to_vec(), Change::Remove));
+        }
+    }
+    // Keys of long values are in another order than the values.
+    stored.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+    writer.flush()?;
+    let parameters = writer.repository().tree_parameters(&Datoms);
+    let reader = writer.repository().reader();
+    let (root, stats) = tree::edit(&reader, writer, &parameters, &mark::root(named), stored.into_iter().map(Ok))?;
+    if (stats.added, stats.removed) != (puts, removals) {
+        let message = format!(
+            "{} of {puts} new and {} of {removals} vanished datoms did not fit the parent's tree",
+            puts - stats.added.min(puts),
+            removals - stats.removed.min(removals)
+        );
+        return Err(Error::new(ErrorKind::Data, &named.name, message));
+    }
+    Ok((mark::named(&named.name, root, digest.encode().to_vec()), puts, removals))
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::path::Path;
+    use std::sync::{Arc, Mutex};
+
+    use proptest::prelude::*;
+    use proptest::strategy::ValueTree as _;
+    use proptest::test_runner::TestRunner;
+
+    use super::*;
+    use crate::backend::LocalBackend;
+    use crate::ops::{BackupOptions, BackupSummary, Parent, Source, backup};
+    use crate::progress::Observer;
+    use crate::repository::{CreateOptions, OpenOptions, Repository, Secret};
+    use crate::source::datahike::increment::testing::{Action, Database, Garbage, Manner};
+
+    /// Hears notes and problems.
+    #[derive(Default)]
+    struct Notes(Mutex<Vec<String>>);
+
+    impl Observer for Notes {
+        fn event(&self, event: Event<'_>) {
+            match event {
+                Event::Note(note) => self.0.lock().unwrap().push(note.to_owned()),
+                Event::Problem { message, .. } => self.0.lock().unwrap().push(format!("problem: {message}")),
+                _ => {}
+            }
+        }
+    }
+
+    /// A store in a folder, and a repository with a local cache.
+    struct World {
+        runtime: tokio::runtime::Runtime,
+        folder: tempfile::TempDir,
+        repository: Repository,
+        database: Database,
+        written: std::collections::BTreeMap<crate::datahike::StoreKey, u64>,
+        notes: Vec<String>,
+    }
+
+    impl World {
+        fn new(manner: Manner) -> Self {
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::create_dir(folder.path().join("store")).unwrap();
+            let place = folder.path().join("repository");
+            let secret = || Secret::key_file(vec![7; 32]);
+            let options = OpenOptions { cache: Some(folder.path().join("cache")), ..OpenOptions::default() };
+            let repository = runtime.block_on(async {
+                let backend = Arc::new(LocalBackend::create(&place).await.unwrap());
+                Repository::create(backend, secret(), CreateOptions::default()).await.unwrap();
+                let backend = Arc::new(LocalBackend::open(&place).await.unwrap());
+                Repository::open(backend, secret(), options).await.unwrap()
+            });
+            let database = Database::new(manner);
+            Self { runtime, folder, repository, database, written: BTreeMap::new(), notes: Vec::new() }
+        }
+
+        fn store(&self) -> std::path::PathBuf {
+            self.folder.path().join("store")
+        }
+
+        fn cache(&self) -> &Path {
+            self.repository.cache().unwrap()
+        }
+
+        fn source(&mut self) -> DatahikeSource {
+            let store = self.store();
+            self.database.write_to(&store, &mut self.written);
+            DatahikeSource::new(store.to_string_lossy(), None)
+        }
+
+        fn run(&mut self, source: DatahikeSource, options: BackupOptions) -> BackupSummary {
+            let notes = Arc::new(Notes::default());
+            let source = Source::Datahike(source);
+            let observer = Arc::clone(&notes) as Arc<dyn Observer>;
+            let summary = self.runtime.block_on(backup(&self.repository, source, options, observer)).unwrap();
+            self.notes = notes.0.lock().unwrap().clone();
+            summary
+        }
+
+        fn increment(&mut self) -> BackupSummary {
+            let source = self.source();
+            self.run(source, BackupOptions::default())
+        }
+
+        /// The roots that reading everything gives, without any parent.
+        fn whole(&mut self) -> Vec<NamedRoot> {
+            let source = self.source();
+            let options = BackupOptions { parent: Parent::None, dry_run: true, ..BackupOptions::default() };
+            self.run(source, options).snapshot.roots
+        }
+
+        fn says(&self, text: &str) -> bool {
+            self.notes.iter().any(|note| note.contains(text))
+        }
+    }
+
+    fn manner(garbage: Garbage) -> Manner {
+        Manner { garbage, slot_rows: 2, fused: false }
+    }
+
+    fn actions() -> impl Strategy<Value = Action> {
+        let (e, a, v) = (1_i64..30, 0_usize..3, 0_i64..4);
+        prop_oneof![
+            8 => (e.clone(), a.clone(), v.clone()).prop_map(|(e, a, v)| Action::Add(e, a, v)),
+            3 => (e.clone(), a, v).prop_map(|(e, a, v)| Action::Retract(e, a, v)),
+            1 => e.clone().prop_map(Action::Purge),
+            2 => e.prop_map(Action::Again),
+        ]
+    }
+
+    #[test]
+    fn increments_give_the_roots_that_reading_everything_gives() {
+        let transactions = prop::collection::vec(prop::collection::vec(actions(), 0..12), 1..3);
+        let histories = prop::collection::vec(transactions, 8..12);
+        let mut runner = TestRunner::deterministic();
+        let mut told = 0;
+        for garbage in [Garbage::Kept, Garbage::Kept, Garbage::Reused] {
+            let history = histories.new_tree(&mut runner).unwrap().current();
+            let mut world = World::new(manner(garbage));
+            for transactions in history {
+                transactions.iter().for_each(|actions| world.database.transact(actions));
+                let roots = world.increment().snapshot.roots;
+                told += usize::from(world.says("since its parent"));
+                assert_eq!(roots, world.whole(), "{:?}", world.notes);
+            }
+        }
+        assert!(told >= 14, "{told} increments: the test means little otherwise");
+    }
+
+    #[test]
+    fn what_was_purged_is_in_the_old_snapshot_only() {
+        let mut world = World::new(manner(Garbage::Kept));
+        world.database.transact(&[Action::Add(1, 0, 1), Action::Add(2, 1, 2)]);
+        world.database.transact(&[Action::Add(1, 0, 3)]);
+        let before = world.increment().snapshot;
+        world.database.transact(&[Action::Purge(1)]);
+        let after = world.increment().snapshot;
+        assert!(world.says("since its parent"), "{:?}", world.notes);
+        assert_eq!(after.roots, world.whole());
+        assert_eq!(after.statistics.records_removed, 3, "two assertions and a retraction");
+        let log = |snapshot: &crate::format::Snapshot| snapshot.roots[0].records;
+        assert_eq!(log(&after), log(&before) - 3 + 1, "and the transaction's own datom is new");
+    }
+
+    #[test]
+    fn every_nth_increment_reads_everything_and_compares() {
+        let mut world = World::new(manner(Garbage::Kept));
+        world.database.transact(&[Action::Add(1, 0, 1)]);
+        world.increment();
+        let mut compared = Vec::new();
+        for n in 1..=7 {
+            world.database.transact(&[Action::Add(1, 0, n)]);
+            let source = DatahikeSource { full_every: 3, ..world.source() };
+            world.run(source, BackupOptions::default());
+            assert!(!world.says("problem"), "{:?}", world.notes);
+            compared.push(world.says("gives the same"));
+        }
+        assert_eq!(compared, [false, false, true, false, false, true, false]);
+    }
+
+    #[test]
+    fn a_parent_that_missed_something_is_said_aloud_and_put_right() {
+        let mut world = World::new(manner(Garbage::Kept));
+        world.database.transact(&[Action::Add(1, 0, 1), Action::Add(2, 0, 2)]);
+        world.increment();
+        world.database.transact(&[Action::Add(9, 0, 4)]);
+        let right = world.increment().snapshot;
+        let tables = cursor::tables(&world.repository, &right);
+        assert_eq!(tables["db"].head.max_tx, world.database.t);
+        // A snapshot whose trees lack a datom that its table has.
+        let mut lacking = right.roots.clone();
+        let mut writer = world.repository.writer(crate::repository::WriterOptions::default()).unwrap();
+        let changes = KeyChanges { log: vec![(first_key(&world, &right.roots[0]), false)], ..KeyChanges::default() };
+        lacking[0] = edit_trees(&mut writer, &right.roots[0], &right.roots[1], changes).unwrap().log;
+        let cursor = cursor::keep(&world.repository, &tables, &lacking, 1);
+        let forged = crate::format::Snapshot {
+            id: writer.id(),
+            roots: lacking,
+            cursor,
+            time_ms: right.time_ms + 1,
+            gc_checked: writer.gc_checked(),
+            ..right
+        };
+        writer.flush().unwrap();
+        writer.commit(&forged).unwrap();
+        world.database.transact(&[Action::Add(2, 0, 7)]);
+        let source = DatahikeSource { full: true, ..world.source() };
+        let summary = world.run(source, BackupOptions::default());
+        assert_eq!(summary.snapshot.parent, Some(forged.id));
+        assert!(world.says("problem: the increments"), "{:?}", world.notes);
+        assert_eq!(summary.snapshot.skipped_count, 1);
+        assert_eq!(summary.snapshot.roots, world.whole());
+    }
+
+    /// The first key of a log.
+    fn first_key(world: &World, root: &NamedRoot) -> Vec<u8> {
+        let reader = world.repository.reader();
+        let parameters = world.repository.tree_parameters(&Datoms);
+        let root = mark::root(root);
+        let mut walker = tree::Walker::new(&reader, &parameters, &root, tree::KeyRange::all()).unwrap();
+        walker.next_record().unwrap().unwrap().0.to_vec()
+    }
+
+    #[test]
+    fn a_lost_or_damaged_table_costs_a_full_read_and_nothing_else() {
+        let mut world = World::new(manner(Garbage::Kept));
+        let many: Vec<_> = (0..2000).map(|e| Action::Add(e, 0, e)).collect();
+        world.database.transact(&many);
+        let first = world.increment().snapshot;
+        assert!(first.cursor.len() < 1000, "a large table is not in the cursor, but it is {}", first.cursor.len());
+        for spoil in [true, false] {
+            world.database.transact(&[Action::Add(1, 0, i64::from(spoil))]);
+            let kept = world.cache().join("kept");
+            for file in std::fs::read_dir(&kept).unwrap().map(|entry| entry.unwrap().path()) {
+                if spoil {
+                    let mut bytes = std::fs::read(&file).unwrap();
+                    bytes[100] ^= 1;
+                    std::fs::write(&file, bytes).unwrap();
+                } else {
+                    std::fs::remove_file(&file).unwrap();
+                }
+            }
+            let roots = world.increment().snapshot.roots;
+            assert!(world.says("is read from its beginning"), "{:?}", world.notes);
+            assert_eq!(roots, world.whole());
+        }
+        world.database.transact(&[Action::Add(1, 0, 77)]);
+        let increment = world.increment().snapshot;
+        assert!(world.says("since its parent"), "{:?}", world.notes);
+        assert_eq!(increment.roots, world.whole());
+    }
+}
