@@ -67,8 +67,8 @@ impl Followed for FollowedDatahike {
             })
             .collect();
         let properties = since.properties.iter().cloned().collect();
-        let source = self.source.clone();
-        Ok(Box::new(DatahikeChanges { source, database, branches, keys, stamps, properties }))
+        let increments = cursor::Cursor::decode(&since.cursor).map_or(0, |cursor| cursor.increments);
+        Ok(Box::new(DatahikeChanges { database, branches, keys, stamps, increments, properties }))
     }
 }
 
@@ -80,12 +80,13 @@ struct Branch {
 }
 
 struct DatahikeChanges {
-    source: DatahikeSource,
     database: Datahike,
     branches: Vec<Branch>,
     /// The heads of the branches, the first of which is watched, and the blob that names them.
     keys: Vec<StoreKey>,
     stamps: Vec<Option<Stamp>>,
+    /// In a row, none of which was compared with a full read.
+    increments: u64,
     /// As the last state has them.
     properties: BTreeMap<String, String>,
 }
@@ -152,9 +153,9 @@ impl Changes for DatahikeChanges {
     fn cursor(&mut self, repository: &Repository, roots: &[NamedRoot]) -> Vec<u8> {
         let table = |branch: &Branch| Some((branch.name.clone(), branch.increments.table()?.clone()));
         let tables: BTreeMap<String, LeafTable> = self.branches.iter().filter_map(table).collect();
-        // An increment that was folded counts like one that was backed up: every so often everything is read.
-        let increments = u64::from(self.source.full_every > 0);
-        cursor::keep(repository, &tables, roots, increments)
+        // What was folded counts like an increment that was backed up: every so often a backup reads everything.
+        self.increments = self.increments.saturating_add(1);
+        cursor::keep(repository, &tables, roots, self.increments)
     }
 }
 
