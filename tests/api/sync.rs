@@ -66,7 +66,7 @@ impl Database {
             let datom = Datom {
                 e: *e,
                 a: Attribute::Keyword(format!("x/{a}").into()),
-                v: Value::String(v.as_str().into()),
+                v: Value::String(v.as_bytes().into()),
                 t: *t,
                 added: *added,
             };
@@ -142,7 +142,7 @@ impl Changes for Feed {
         Ok(Step::Changed(Changed { trees: vec![log], t, transactions, properties, consistency_point }))
     }
 
-    fn cursor(&mut self, _: &Repository) -> Vec<u8> {
+    fn cursor(&mut self, _: &Repository, _: &[packstone::format::NamedRoot]) -> Vec<u8> {
         b"cursor".to_vec()
     }
 }
@@ -314,7 +314,7 @@ async fn segments_are_folded_while_others_are_written() {
     let id = newest(&other).await.unwrap();
     assert_eq!(restored(&other, id, None).await, database.lines());
     let summary = run.stop().await;
-    let snapshot = summary.snapshot.unwrap();
+    let snapshot = summary.snapshot.clone().unwrap();
     assert_eq!(restored(&repository, snapshot.id, None).await, database.lines());
     assert!(check_all(&open(&folder.path().join("r")).await).await.is_sound());
     assert!(summary.folds >= 4 && summary.restarts == 0, "{summary:?}");

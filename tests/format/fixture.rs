@@ -195,7 +195,8 @@ pub fn opening() -> Opening {
 pub fn segment() -> Segment {
     let key = |t: i64, v: &str, added| {
         let mut key = Vec::new();
-        let datom = Datom { e: 7, a: Attribute::Keyword("user/name".into()), v: Value::String(v.into()), t, added };
+        let datom =
+            Datom { e: 7, a: Attribute::Keyword("user/name".into()), v: Value::String(v.as_bytes().into()), t, added };
         encode_key(&datom, &mut key).expect("a short datom");
         key
     };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::error::Result;
-use crate::format::{Snapshot, TreeChanges};
+use crate::format::{NamedRoot, Snapshot, TreeChanges};
 use crate::ops::BackupOptions;
 use crate::progress::Observer;
 use crate::repository::Repository;
@@ -36,8 +36,8 @@ pub trait Changes: Send {
     /// What has changed since the last call.
     fn next(&mut self) -> Result<Step>;
 
-    /// What the cursor of a snapshot of the state after the last [`Changes::next`] is to be.
-    fn cursor(&mut self, repository: &Repository) -> Vec<u8>;
+    /// What the cursor of a snapshot of the state after the last [`Changes::next`] is to be, whose trees these are.
+    fn cursor(&mut self, repository: &Repository, roots: &[NamedRoot]) -> Vec<u8>;
 }
 
 /// What [`Changes::next`] found.

@@ -37,6 +37,8 @@ struct Follower<'a> {
     stop: &'a Stop,
     observer: &'a dyn SyncObserver,
     summary: SyncSummary,
+    /// How long the last backup took.
+    caught_up_in: Duration,
 }
 
 pub(super) fn follow(
@@ -46,13 +48,18 @@ pub(super) fn follow(
     stop: &Stop,
     observer: &dyn SyncObserver,
 ) -> Result<SyncSummary> {
-    let mut follower = Follower { repository, options, stop, observer, summary: SyncSummary::default() };
+    let mut follower =
+        Follower { repository, options, stop, observer, summary: SyncSummary::default(), caught_up_in: Duration::ZERO };
     let mut wait = FIRST_WAIT;
     loop {
         let durable = follower.summary.segments;
         match follower.attempt(followed) {
             Ok(End::Stopped) => return Ok(follower.summary),
-            Ok(End::Lost(reason)) => observer.event(SyncEvent::Lost { reason: &reason }),
+            Ok(End::Lost(reason)) => {
+                observer.event(SyncEvent::Lost { reason: &reason });
+                // Where it is lost with every change, at most half of the time goes into backups.
+                follower.sleep(follower.caught_up_in.min(options.retry_max_wait));
+            }
             Err(error) if follower.may_pass(&error) && !stop.is_asked() => {
                 if follower.summary.segments > durable {
                     wait = FIRST_WAIT;
@@ -111,7 +118,9 @@ impl Follower<'_> {
                 }
             }
         }
+        let started = Instant::now();
         let snapshot = followed.back_up(self.repository, backup, &Silent)?;
+        self.caught_up_in = started.elapsed();
         self.summary.snapshot = Some(snapshot.clone());
         Ok(snapshot)
     }
@@ -213,7 +222,7 @@ impl Follower<'_> {
 
     fn end_fold(&mut self, changes: &mut dyn Changes, stream: &mut Stream) -> Result<()> {
         let before = stream.segments();
-        let snapshot = stream.end_fold(changes.cursor(self.repository))?;
+        let snapshot = stream.end_fold(&mut |roots| changes.cursor(self.repository, roots))?;
         self.summary.folds += 1;
         self.observer.event(SyncEvent::Folded { snapshot: &snapshot, segments: before });
         self.summary.snapshot = Some(snapshot);

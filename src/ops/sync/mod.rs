@@ -6,6 +6,7 @@
 
 mod chain;
 mod changes;
+mod datahike;
 mod fold;
 mod follow;
 mod net;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 pub(super) use chain::{Fate, fate, settle, unsettled};
 pub use changes::{Changed, Changes, Followed, Step};
+pub use datahike::FollowedDatahike;
 pub(super) use view::materialise;
 pub use view::{Unfolded, unfolded};
 

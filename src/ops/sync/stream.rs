@@ -232,7 +232,7 @@ impl Stream {
     ///
     /// # Errors
     /// [`ErrorKind::Busy`] when the session was closed; the chain stays.
-    pub(super) fn end_fold(&mut self, cursor: Vec<u8>) -> Result<Snapshot> {
+    pub(super) fn end_fold(&mut self, cursor: &mut dyn FnMut(&[NamedRoot]) -> Vec<u8>) -> Result<Snapshot> {
         let fold = self.fold.take().expect("a fold was begun");
         let (mut writer, roots) = match fold.thread.join() {
             Ok(built) => built,
@@ -245,6 +245,7 @@ impl Stream {
             roots = build(&mut writer, &roots, &later)?;
             net.append(later);
         }
+        let cursor = cursor(&roots);
         let snapshot = self.commit(&mut writer, &net, roots, cursor)?;
         let chain = Chain {
             stream: self.id,

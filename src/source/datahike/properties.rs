@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::BranchReading;
-use crate::datahike::{field, hasch};
+use crate::datahike::{Head, SchemaMeta, field, hasch};
 use crate::record::datom::{Value, edn};
 
 /// What is kept of the part of a configuration that says where the store is: the rest may be credentials.
@@ -14,9 +14,8 @@ const SOURCE_CONFIG: [&str; 3] = ["attribute-refs?", "keep-history?", "schema-fl
 /// Properties by name.
 pub type Properties = BTreeMap<String, String>;
 
-/// What `reading` tells about its branch.
-pub(super) fn of_branch(reading: &BranchReading) -> Properties {
-    let (head, schema) = (&reading.head, &reading.schema);
+/// What a head and its schema tell about their branch.
+pub fn state_properties(head: &Head, schema: &SchemaMeta) -> Properties {
     let mut properties = Properties::new();
     let mut put = |name: &str, value: &Value<'_>| properties.insert(name.to_owned(), print(value));
     put("schema", &attributes(&schema.schema));
@@ -49,7 +48,7 @@ pub(super) fn of_branch(reading: &BranchReading) -> Properties {
 impl BranchReading {
     /// What a snapshot tells about the branch: `schema`, `config` (redacted), `max-t`, `max-eid`, `commit`, ...
     pub fn properties(&self) -> Properties {
-        of_branch(self)
+        state_properties(&self.head, &self.schema)
     }
 }
 

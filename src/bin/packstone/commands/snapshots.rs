@@ -60,7 +60,8 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
     }
     let groups = group(live, arguments.group_by.as_deref(), arguments.latest);
     if context.output.is_json() {
-        let list = |snapshots: &[Snapshot]| snapshots.iter().map(|snapshot| describe(snapshot, &unfolded)).collect::<Vec<_>>();
+        let list =
+            |snapshots: &[Snapshot]| snapshots.iter().map(|snapshot| describe(snapshot, &unfolded)).collect::<Vec<_>>();
         context.output.json(&match arguments.group_by {
             None => json!(groups.iter().flat_map(|(_, snapshots)| list(snapshots)).collect::<Vec<_>>()),
             Some(_) => groups
@@ -146,7 +147,11 @@ fn table(context: &Context, snapshots: &[Snapshot], unfolded: &[Unfolded]) -> Re
             grouped(snapshot.roots.first().map_or(0, |root| root.records)),
             grouped(snapshot.statistics.records_new),
             size::show(snapshot.statistics.bytes_stored),
-            match (unfolded.iter().find(|state| state.snapshot.id == snapshot.id), snapshot.status, snapshot.skipped_count) {
+            match (
+                unfolded.iter().find(|state| state.snapshot.id == snapshot.id),
+                snapshot.status,
+                snapshot.skipped_count,
+            ) {
                 (Some(state), ..) => format!("sync, t {}", state.t),
                 (None, Status::Partial, _) => "partial".to_owned(),
                 (None, Status::Complete, 0) => String::new(),

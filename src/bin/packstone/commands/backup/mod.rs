@@ -1,6 +1,6 @@
 //! `backup`: a source into a new snapshot.
 
-mod datahike;
+pub mod datahike;
 mod files;
 mod paths;
 mod words;

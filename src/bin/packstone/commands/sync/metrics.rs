@@ -125,15 +125,30 @@ struct Family {
 }
 
 const FAMILIES: [Family; 11] = [
-    Family { name: "up", kind: "gauge", help: "Whether the database is followed", value: |c| f64::from(u8::from(c.up)) },
-    Family { name: "transactions_total", kind: "counter", help: "Transactions made durable", value: |c| c.transactions as f64 },
+    Family {
+        name: "up",
+        kind: "gauge",
+        help: "Whether the database is followed",
+        value: |c| f64::from(u8::from(c.up)),
+    },
+    Family {
+        name: "transactions_total",
+        kind: "counter",
+        help: "Transactions made durable",
+        value: |c| c.transactions as f64,
+    },
     Family { name: "datoms_put_total", kind: "counter", help: "Datoms added", value: |c| c.put as f64 },
     Family { name: "datoms_removed_total", kind: "counter", help: "Datoms removed", value: |c| c.removed as f64 },
     Family { name: "segments_total", kind: "counter", help: "Segments written", value: |c| c.segments as f64 },
     Family { name: "segment_bytes_total", kind: "counter", help: "Bytes of segments", value: |c| c.bytes as f64 },
     Family { name: "folds_total", kind: "counter", help: "Snapshots made of segments", value: |c| c.folds as f64 },
     Family { name: "retries_total", kind: "counter", help: "Failed attempts", value: |c| c.retries as f64 },
-    Family { name: "full_reads_total", kind: "counter", help: "Times the database was read anew", value: |c| c.full_reads as f64 },
+    Family {
+        name: "full_reads_total",
+        kind: "counter",
+        help: "Times the database was read anew",
+        value: |c| c.full_reads as f64,
+    },
     Family { name: "last_t", kind: "gauge", help: "Greatest durable transaction id", value: |c| c.last_t as f64 },
     Family {
         name: "last_durable_timestamp_seconds",

@@ -3,6 +3,7 @@
 mod metrics;
 mod report;
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
@@ -13,8 +14,10 @@ use packstone::ErrorKind;
 use packstone::ops::{self, BackupOptions, DatahikeSource, FollowedDatahike, Stop, SyncOptions, SyncSummary};
 use packstone::repository::Repository;
 
+use crate::commands::backup::datahike::DatahikeArguments;
 use crate::context::Context;
 use crate::exit::{Code, Failure, Result};
+use crate::location::{self, Location};
 use crate::{period, signals, size};
 use metrics::Metrics;
 use report::Report;
@@ -58,9 +61,8 @@ pub struct Arguments {
     /// File for Prometheus (text format, for the node exporter's textfile collector)
     #[arg(long, value_name = "FILE")]
     metrics_file: Option<PathBuf>,
-    /// Only this branch (repeatable) [default: all]
-    #[arg(long, value_name = "NAME")]
-    branch: Vec<String>,
+    #[command(flatten)]
+    datahike: DatahikeArguments,
     /// Name of the backup job; snapshots of one host and label follow one another [default: the source]
     #[arg(long, value_name = "TEXT")]
     label: Option<String>,
@@ -168,12 +170,10 @@ fn may_pass(kind: ErrorKind) -> bool {
 
 impl Arguments {
     fn source(&self) -> Result<DatahikeSource> {
-        let Some(location) = self.source.strip_prefix("datahike:").filter(|location| !location.is_empty()) else {
-            return Err(Failure::usage(&self.source, "only databases can be followed").hint("write `datahike:PATH`"));
-        };
-        let mut source = DatahikeSource::new(location, None);
-        source.options.branches.clone_from(&self.branch);
-        Ok(source)
+        match location::parse(OsStr::new(&self.source))? {
+            Location::Datahike(place) => self.datahike.source(place),
+            _ => Err(Failure::usage(&self.source, "only databases can be followed").hint("write `datahike:PATH`")),
+        }
     }
 
     fn options(&self, context: &Context) -> SyncOptions {

@@ -1,0 +1,183 @@
+//! A Datahike database that is followed: the heads of its branches are watched, and what changed in its indices is told.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::changes::{Changed, Changes, Followed, Step};
+use crate::datahike::{Stamp, StoreKey};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::{NamedRoot, Outcome, Snapshot, TreeChanges};
+use crate::ops::backup::{self, BackupOptions, DatahikeSource, Source, cursor};
+use crate::ops::datoms::{KeyChanges, key_changes, root_names};
+use crate::progress::{Observer, Silent};
+use crate::repository::Repository;
+use crate::source::datahike::{Datahike, IncrementOptions, Increments, LeafTable, Next, is_main, state_properties};
+
+/// The blob that names the branches.
+const BRANCHES: &str = "branches";
+
+/// A Datahike database in its store.
+#[derive(Clone, Debug)]
+pub struct FollowedDatahike {
+    source: DatahikeSource,
+}
+
+impl FollowedDatahike {
+    /// All branches that the source means.
+    pub fn new(source: DatahikeSource) -> Self {
+        Self { source }
+    }
+}
+
+impl Followed for FollowedDatahike {
+    fn location(&self) -> String {
+        Source::Datahike(self.source.clone()).location()
+    }
+
+    fn back_up(&mut self, repository: &Repository, options: &BackupOptions, _: &dyn Observer) -> Result<Snapshot> {
+        let options = BackupOptions { skip_if_unchanged: true, ..options.clone() };
+        let runtime = repository.store().runtime().clone();
+        let source = Source::Datahike(self.source.clone());
+        let summary = runtime.block_on(backup::backup(repository, source, options, std::sync::Arc::new(Silent)))?;
+        if summary.committed {
+            return Ok(summary.snapshot);
+        }
+        let parent = summary.snapshot.parent.map(|id| repository.outcome(id)).transpose()?.flatten();
+        match parent {
+            Some(Outcome::Committed(snapshot)) => Ok(snapshot),
+            _ => Err(Error::new(ErrorKind::Busy, "snapshot", "was forgotten while it was compared with")),
+        }
+    }
+
+    fn changes(&mut self, repository: &Repository, since: &Snapshot) -> Result<Box<dyn Changes>> {
+        let database = Datahike::open(&self.source.location, self.source.options.clone())?;
+        // Stamps before anything is read: what changes from here on is noticed.
+        let branches = database.branches()?;
+        let mut keys: Vec<StoreKey> = branches.iter().map(|branch| StoreKey::keyword(branch)).collect();
+        keys.push(StoreKey::keyword(BRANCHES));
+        let stamps = database.store().home().stamps(&keys)?;
+        let mut tables = cursor::tables(repository, since);
+        let branches = branches
+            .into_iter()
+            .map(|branch| {
+                let options = IncrementOptions { branch: branch.clone(), ..IncrementOptions::default() };
+                let table = tables.remove(&branch);
+                let t = table.as_ref().map_or(0, |table| table.head.max_tx);
+                Branch { increments: Increments::new(database.store().clone(), options, table), name: branch, t }
+            })
+            .collect();
+        let properties = since.properties.iter().cloned().collect();
+        let increments = cursor::Cursor::decode(&since.cursor).map_or(0, |cursor| cursor.increments);
+        Ok(Box::new(DatahikeChanges { database, branches, keys, stamps, increments, properties }))
+    }
+}
+
+/// One branch and how far it was told.
+struct Branch {
+    name: String,
+    increments: Increments,
+    t: i64,
+}
+
+struct DatahikeChanges {
+    database: Datahike,
+    branches: Vec<Branch>,
+    /// The heads of the branches, the first of which is watched, and the blob that names them.
+    keys: Vec<StoreKey>,
+    stamps: Vec<Option<Stamp>>,
+    /// In a row, none of which was compared with a full read.
+    increments: u64,
+    /// As the last state has them.
+    properties: BTreeMap<String, String>,
+}
+
+impl Changes for DatahikeChanges {
+    fn wait(&mut self, timeout: Duration) -> Result<bool> {
+        let (Some(main), Some(seen)) = (self.keys.first(), self.stamps.first()) else { return Ok(false) };
+        let home = self.database.store().home();
+        if home.wait_for_change(*main, *seen, timeout)? {
+            return Ok(true);
+        }
+        Ok(home.stamps(&self.keys)? != self.stamps)
+    }
+
+    fn next(&mut self) -> Result<Step> {
+        let stamps = self.database.store().home().stamps(&self.keys)?;
+        if stamps.last() != self.stamps.last() {
+            let names: Vec<_> = self.branches.iter().map(|branch| branch.name.clone()).collect();
+            if self.database.branches()? != names {
+                return Ok(Step::Lost("the database has other branches than before".to_owned()));
+            }
+        }
+        let mut changed = Changed::default();
+        let mut any = false;
+        for branch in &mut self.branches {
+            let difference = match branch.increments.next()? {
+                Next::Unchanged(_) => continue,
+                Next::Full(reason) => return Ok(Step::Lost(format!("branch :{}: {reason}", branch.name))),
+                Next::Changed(difference) => difference,
+            };
+            any = true;
+            let KeyChanges { log, exceptions } = key_changes(&difference.facts)?;
+            changed.transactions += transactions(&log, branch.t);
+            branch.t = difference.head.max_tx;
+            let (log_name, exceptions_name) = root_names(Some(&branch.name));
+            for (name, keys) in [(log_name, log), (exceptions_name, exceptions)] {
+                if !keys.is_empty() {
+                    changed.trees.push(tree_changes(name, keys));
+                }
+            }
+            for (name, text) in state_properties(&difference.head, &difference.schema) {
+                let name = if is_main(&branch.name) { name } else { format!("branch/{}/{name}", branch.name) };
+                if self.properties.get(&name) != Some(&text) {
+                    self.properties.insert(name.clone(), text.clone());
+                    changed.properties.push((name, text));
+                }
+            }
+        }
+        self.stamps = stamps;
+        if !any {
+            return Ok(Step::Unchanged);
+        }
+        changed.trees.sort_by(|a, b| a.name.cmp(&b.name));
+        changed.properties.sort();
+        changed.t = self.branches.iter().map(|branch| branch.t).max().unwrap_or(0);
+        let point = |branch: &Branch| match is_main(&branch.name) {
+            true => format!("t {}", branch.t),
+            false => format!(":{} t {}", branch.name, branch.t),
+        };
+        changed.consistency_point = self.branches.iter().map(point).collect::<Vec<_>>().join(", ");
+        Ok(Step::Changed(changed))
+    }
+
+    fn cursor(&mut self, repository: &Repository, roots: &[NamedRoot]) -> Vec<u8> {
+        let table = |branch: &Branch| Some((branch.name.clone(), branch.increments.table()?.clone()));
+        let tables: BTreeMap<String, LeafTable> = self.branches.iter().filter_map(table).collect();
+        // What was folded counts like an increment that was backed up: every so often a backup reads everything.
+        self.increments = self.increments.saturating_add(1);
+        cursor::keep(repository, &tables, roots, self.increments)
+    }
+}
+
+/// How many transactions later than `t` the keys put into a log are of.
+fn transactions(log: &[(Vec<u8>, bool)], t: i64) -> u64 {
+    let known = crate::record::datom::number_bound(t);
+    let mut last: Option<&[u8]> = None;
+    let mut count = 0;
+    for (key, _) in log.iter().filter(|(_, put)| *put) {
+        let of = key.get(..8);
+        if of != last && of > Some(&known[..]) {
+            count += 1;
+            last = of;
+        }
+    }
+    count
+}
+
+fn tree_changes(name: String, keys: Vec<(Vec<u8>, bool)>) -> TreeChanges {
+    let mut changes = TreeChanges { name, ..TreeChanges::default() };
+    for (key, put) in keys {
+        if put { changes.put.push(key) } else { changes.removed.push(key) }
+    }
+    changes
+}
