@@ -68,7 +68,7 @@ pub(super) fn store(run: &mut Run<'_>, source: &DatomsSource) -> Result<Stored> 
             return Err(Error::new(ErrorKind::Usage, spell(&source.location), "a current view beside a current view"));
         }
         (View::Unstated, Some(current)) => super::log::from_history(run, read.sorted, Some(current.sorted))?,
-        (View::Current | View::Unstated, None) => super::log::from_state(run, read.sorted, view)?,
+        (View::Current | View::Unstated, None) => super::log::from_state(run, read.sorted, view, &read.reading)?,
     };
     Ok(summary(source, read.reading, trees))
 }

@@ -9,9 +9,9 @@ use crate::ops::datoms::{
 };
 use crate::ops::{mark, values};
 use crate::progress::Event;
-use crate::record::datom::{Datoms, Digest};
+use crate::record::datom::{Datoms, Digest, Summary, number_bound};
 use crate::sorter::{Sorted, Sorter};
-use crate::source::datoms::View;
+use crate::source::datoms::{Reading, View};
 use crate::tree::{self, Builder, Change, Pushed, Root};
 
 /// Bytes after each key in a sorter: the datom's share of the digest.
@@ -43,7 +43,7 @@ pub(super) fn from_history(run: &mut Run<'_>, datoms: Sorted, current: Option<So
 }
 
 /// Stores a state: the first one as it is, later ones as events that lead from the parent's state to this one.
-pub(super) fn from_state(run: &mut Run<'_>, datoms: Sorted, stated: View) -> Result<Trees> {
+pub(super) fn from_state(run: &mut Run<'_>, datoms: Sorted, stated: View, reading: &Reading) -> Result<Trees> {
     let Some((parent, log, old_exceptions)) = run.parent.clone().and_then(with_trees) else {
         let trees = from_history(run, datoms, None)?;
         return Ok(Trees { view: if stated == View::Current { View::Current } else { View::History }, ..trees });
@@ -54,11 +54,13 @@ pub(super) fn from_state(run: &mut Run<'_>, datoms: Sorted, stated: View) -> Res
         mark::require_known(&mut run.writer, &parent.roots)?;
     }
     let mut state = ViewOrder::new(run.sorter_options(4));
-    let mut latest_t = [0; 8];
+    let mut latest_t = latest_t(reading, &log);
     let mut duplicates = 0;
     let mut last = Vec::new();
     each_hashed(datoms, |key, _| {
-        latest_t = latest_t.max(*key.first_chunk().ok_or_else(short_key)?);
+        if !reading.timeless {
+            latest_t = latest_t.max(*key.first_chunk().ok_or_else(short_key)?);
+        }
         if last == key {
             duplicates += 1;
             return Ok(());
@@ -72,7 +74,12 @@ pub(super) fn from_state(run: &mut Run<'_>, datoms: Sorted, stated: View) -> Res
     let parameters = run.writer.repository().tree_parameters(&Datoms);
     let old_log = view_order(run, &reader, &parameters, &mark::root(&log))?;
     let old_exceptions = view_order(run, &reader, &parameters, &mark::root(&old_exceptions))?;
-    let options = StateOptions { latest_t, attribute_len: &attribute_len, sorter: run.sorter_options(4) };
+    let options = StateOptions {
+        latest_t,
+        timeless: reading.timeless,
+        attribute_len: &attribute_len,
+        sorter: run.sorter_options(4),
+    };
     let appended = append_state(old_log, old_exceptions, &mut state, options)?;
     if state.repeated && stated == View::Unstated {
         return Err(Error::new(
@@ -112,6 +119,19 @@ pub(super) fn from_state(run: &mut Run<'_>, datoms: Sorted, stated: View) -> Res
     let exceptions = build_exceptions(run, appended.exceptions)?;
     let log = mark::named(LOG, root, digest.encode().to_vec());
     Ok(Trees { log, exceptions, view: View::Current, duplicates, added: stats.added, removed: 0 })
+}
+
+/// The t of what happened last, as far as is known before the datoms are seen, in the form it has in keys: the source may
+/// state one that only retracted; without transactions it is one later than the parent's.
+fn latest_t(reading: &Reading, log: &NamedRoot) -> [u8; 8] {
+    if reading.timeless {
+        let newest = Summary::decode(&log.summary).ok().filter(|_| log.records > 0).map_or(0, |summary| summary.t_max);
+        return number_bound(newest.saturating_add(1));
+    }
+    match reading.properties.get("max-t").and_then(|text| text.parse().ok()) {
+        Some(t) => number_bound(t),
+        None => [0; 8],
+    }
 }
 
 /// Hands out the rows of a sorter as keys and hashes.
