@@ -8,6 +8,10 @@ mod lines;
 mod reading;
 #[path = "interchange/refusing.rs"]
 mod refusing;
+#[path = "interchange/relatives.rs"]
+mod relatives;
+#[path = "interchange/values.rs"]
+mod values;
 #[path = "interchange/writing.rs"]
 mod writing;
 

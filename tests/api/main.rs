@@ -23,6 +23,7 @@ mod restore_files;
 mod rewrite;
 mod round_trips;
 mod roundtrip;
+mod semantics;
 mod sessions;
 mod sync;
 mod weak;

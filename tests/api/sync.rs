@@ -450,7 +450,9 @@ async fn a_pruner_removes_nothing_that_an_open_chain_needs() {
     backend.set_clock_ms(packstone::repository::machine::now_ms());
     let repository = create_on(Arc::new(backend.clone())).await;
     let database = Database::default();
-    (1..=40).for_each(|n| drop(database.transact(n)));
+    (1..=40).for_each(|n| {
+        database.transact(n);
+    });
     let run = Run::start(&repository, &database, sync_options());
     run.follows().await;
     run.has(database.transact(41)).await;

@@ -10,6 +10,7 @@ mod copy;
 mod days;
 mod demo;
 mod doctor;
+mod edn;
 mod files;
 mod help;
 mod json;

@@ -156,3 +156,43 @@ fn keys_of_an_object_store_find_the_local_files() {
     assert_eq!(change("\"chunks/", "\"datahike-backups/db/20240101/chunks/").unwrap(), 1051);
     check(change("\"chunks/", "\"../").unwrap_err(), ErrorKind::Data, "s3-key");
 }
+
+#[test]
+fn a_datacamp_chunk_that_was_never_compressed_is_read_under_its_name() {
+    use sha2::{Digest as _, Sha256};
+    let directory = tempfile::tempdir().unwrap();
+    let copy = copy_of(&fixture("datacamp/a-small-history/fressian"), directory.path());
+    let chunk = copy.join("chunks/datoms-0.fressian.gz");
+    let stored = fs::read(&chunk).unwrap();
+    let mut plain = Vec::new();
+    std::io::Read::read_to_end(&mut flate2::read::MultiGzDecoder::new(stored.as_slice()), &mut plain).unwrap();
+    let hash = |bytes: &[u8]| Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let manifest = fs::read_to_string(copy.join("manifest.edn")).unwrap();
+    assert!(manifest.contains(&hash(&stored)));
+    fs::write(copy.join("manifest.edn"), manifest.replace(&hash(&stored), &hash(&plain))).unwrap();
+    fs::write(&chunk, &plain).unwrap();
+    assert_eq!(read_all(datacamp::open(&copy, &Options::default())).unwrap(), 1051);
+    fs::write(&chunk, &plain[..plain.len() / 2]).unwrap();
+    assert_eq!(read_all(datacamp::open(&copy, &Options::default())).unwrap_err().kind(), ErrorKind::Damaged);
+}
+
+#[test]
+fn the_oldest_exports_are_lines_of_datoms() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("export");
+    fs::write(
+        &path,
+        "#datahike/Datom [1 :a \"x\" 536870913 true]\n#datahike/Datom [2 :a #uuid \"x\" 536870913 true]\n",
+    )
+    .unwrap();
+    let open = |on_error| {
+        let options = Options { on_error, ..Options::default() };
+        packstone::source::datoms::open(&packstone::source::datoms::Location::Path(path.clone()), &options)
+    };
+    check(read_all(open(OnError::Abort)).unwrap_err(), ErrorKind::Data, "not a UUID");
+    let reading = open(OnError::Collect).unwrap().read(&mut |_| Ok(())).unwrap();
+    assert_eq!(
+        (reading.datoms, reading.problems_count, reading.format),
+        (1, 1, packstone::source::datoms::Format::Edn)
+    );
+}

@@ -5,6 +5,7 @@ mod bill;
 mod commands;
 mod context;
 mod describe;
+mod edn;
 mod exit;
 mod lines;
 mod location;

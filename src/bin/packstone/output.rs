@@ -4,14 +4,15 @@
 
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use packstone::Error;
 use serde_json::{Value, json};
 
 use crate::args::Global;
+use crate::edn;
 use crate::exit::{Code, Failure, Result};
 
 /// Where and how to print.
@@ -22,6 +23,8 @@ pub struct Output {
     verbose: bool,
     /// Standard output carries data.
     data: AtomicBool,
+    /// The namespace of results in EDN, where that is wanted.
+    edn: OnceLock<&'static str>,
 }
 
 /// A column of a table.
@@ -39,12 +42,38 @@ impl Output {
             quiet: global.quiet,
             verbose: global.verbose > 0,
             data: AtomicBool::new(false),
+            edn: OnceLock::new(),
         })
     }
 
-    /// Whether programs read this.
+    /// Whether programs read results, as JSON or as EDN.
     pub fn is_json(&self) -> bool {
-        self.json
+        self.json || self.is_edn()
+    }
+
+    /// From now on results are EDN, if that is asked for, with the keys of documents in this namespace.
+    pub fn speak(&self, format: Option<edn::Format>, namespace: &'static str) {
+        if let Some(edn::Format::Edn) = format {
+            self.edn.get_or_init(|| namespace);
+        }
+    }
+
+    /// Whether results are EDN.
+    pub fn is_edn(&self) -> bool {
+        self.edn.get().is_some()
+    }
+
+    /// A document as programs read it, in one line.
+    pub fn written(&self, value: &Value) -> String {
+        match self.edn.get() {
+            Some(namespace) => edn::text(&edn::document(value, namespace)),
+            None => value.to_string(),
+        }
+    }
+
+    /// A document of EDN's own.
+    pub fn edn(&self, value: &packstone::record::datom::Value<'_>) -> Result<()> {
+        self.print(&edn::text(value))
     }
 
     /// Whether only results and errors are wanted.
@@ -64,7 +93,7 @@ impl Output {
 
     /// A line of a result, for people.
     pub fn line(&self, text: impl Display) -> Result<()> {
-        if self.json { Ok(()) } else { self.print(&text.to_string()) }
+        if self.is_json() { Ok(()) } else { self.print(&text.to_string()) }
     }
 
     /// A line that `--quiet` leaves out.
@@ -74,12 +103,12 @@ impl Output {
 
     /// The one document, or one line of several, that programs read.
     pub fn json(&self, value: &Value) -> Result<()> {
-        if self.json { self.print(&value.to_string()) } else { Ok(()) }
+        if self.is_json() { self.print(&self.written(value)) } else { Ok(()) }
     }
 
     /// A document with line breaks, also without `--json`.
     pub fn pretty(&self, value: &Value) -> Result<()> {
-        self.print(&format!("{value:#}"))
+        if self.is_edn() { self.print(&self.written(value)) } else { self.print(&format!("{value:#}")) }
     }
 
     /// Bytes as they are.
@@ -90,7 +119,7 @@ impl Output {
 
     /// A table: with lines on a terminal, else columns set apart by blanks.
     pub fn table(&self, columns: &[Column], rows: &[Vec<String>]) -> Result<()> {
-        if self.json {
+        if self.is_json() {
             return Ok(());
         }
         let mut table = Table::new();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::cursor;
 use super::datoms::{Trees, sort_key};
 use super::increment::{self, Known};
-use super::log::{RootNames, from_history, from_state};
+use super::log::{RootNames, Times, from_history, from_state};
 use super::run::{RECORDS_PER_TICK, Run, Stored};
 use crate::datahike::{Head, Secret};
 use crate::error::Result;
@@ -132,7 +132,10 @@ fn store_whole(
     let names = RootNames::of_branch(branch).after(done);
     let trees = match history {
         Some(history) => from_history(run, &names, history.finish()?, Some(current.finish()?))?,
-        None => from_state(run, &names, current.finish()?, View::Current)?,
+        None => {
+            let times = Times { timeless: false, max_t: Some(reading.head.max_tx) };
+            from_state(run, &names, current.finish()?, View::Current, times)?
+        }
     };
     Ok((reading, trees))
 }

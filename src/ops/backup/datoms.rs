@@ -73,7 +73,7 @@ pub(super) fn store(run: &mut Run<'_>, source: &DatomsSource) -> Result<Stored> 
             return Err(Error::new(ErrorKind::Usage, spell(&source.location), "a current view beside a current view"));
         }
         (View::Unstated, Some(current)) => from_history(run, &names, read.sorted, Some(current.sorted))?,
-        (View::Current | View::Unstated, None) => from_state(run, &names, read.sorted, view)?,
+        (View::Current | View::Unstated, None) => from_state(run, &names, read.sorted, view, (&read.reading).into())?,
     };
     Ok(summary(source, read.reading, trees))
 }

@@ -10,9 +10,9 @@ use crate::ops::datoms::{
 };
 use crate::ops::{mark, values};
 use crate::progress::Event;
-use crate::record::datom::{Datoms, Digest};
+use crate::record::datom::{Datoms, Digest, Summary, number_bound};
 use crate::sorter::{Sorted, Sorter};
-use crate::source::datoms::View;
+use crate::source::datoms::{Reading, View};
 use crate::tree::{self, Builder, Change, Pushed, Root};
 
 /// What the trees of one database, or of one branch of it, are called in a snapshot.
@@ -45,6 +45,22 @@ impl RootNames {
         let find = |name: &str| snapshot.roots.iter().find(|root| root.name == name).cloned();
         let (log, exceptions) = (find(&self.log)?, find(&self.exceptions)?);
         Some((snapshot, log, exceptions))
+    }
+}
+
+/// What a source says of time.
+#[derive(Clone, Copy)]
+pub(super) struct Times {
+    /// It has no transactions.
+    pub(super) timeless: bool,
+    /// The latest transaction.
+    pub(super) max_t: Option<i64>,
+}
+
+impl From<&Reading> for Times {
+    fn from(reading: &Reading) -> Self {
+        let max_t = reading.properties.get("max-t").and_then(|text| text.parse().ok());
+        Self { timeless: reading.timeless, max_t }
     }
 }
 
@@ -82,7 +98,13 @@ pub(super) fn from_history(
 }
 
 /// Stores a state: the first one as it is, later ones as events that lead from the parent's state to this one.
-pub(super) fn from_state(run: &mut Run<'_>, names: &RootNames, datoms: Sorted, stated: View) -> Result<Trees> {
+pub(super) fn from_state(
+    run: &mut Run<'_>,
+    names: &RootNames,
+    datoms: Sorted,
+    stated: View,
+    times: Times,
+) -> Result<Trees> {
     let Some((parent, log, old_exceptions)) = run.parent.clone().and_then(|parent| names.in_snapshot(parent)) else {
         let trees = from_history(run, names, datoms, None)?;
         return Ok(Trees { view: if stated == View::Current { View::Current } else { View::History }, ..trees });
@@ -93,11 +115,13 @@ pub(super) fn from_state(run: &mut Run<'_>, names: &RootNames, datoms: Sorted, s
         mark::require_known(&mut run.writer, &parent.roots)?;
     }
     let mut state = ViewOrder::new(run.sorter_options(4));
-    let mut latest_t = [0; 8];
+    let mut latest_t = latest_t(times, &log);
     let mut duplicates = 0;
     let mut last = Vec::new();
     each_hashed(datoms, |key, _| {
-        latest_t = latest_t.max(*key.first_chunk().ok_or_else(short_key)?);
+        if !times.timeless {
+            latest_t = latest_t.max(*key.first_chunk().ok_or_else(short_key)?);
+        }
         if last == key {
             duplicates += 1;
             return Ok(());
@@ -111,7 +135,12 @@ pub(super) fn from_state(run: &mut Run<'_>, names: &RootNames, datoms: Sorted, s
     let parameters = run.writer.repository().tree_parameters(&Datoms);
     let old_log = view_order(run, &reader, &parameters, &mark::root(&log))?;
     let old_exceptions = view_order(run, &reader, &parameters, &mark::root(&old_exceptions))?;
-    let options = StateOptions { latest_t, attribute_len: &attribute_len, sorter: run.sorter_options(4) };
+    let options = StateOptions {
+        latest_t,
+        timeless: times.timeless,
+        attribute_len: &attribute_len,
+        sorter: run.sorter_options(4),
+    };
     let appended = append_state(old_log, old_exceptions, &mut state, options)?;
     if state.repeated && stated == View::Unstated {
         return Err(Error::new(
@@ -151,6 +180,16 @@ pub(super) fn from_state(run: &mut Run<'_>, names: &RootNames, datoms: Sorted, s
     let exceptions = build_exceptions(run, names, appended.exceptions)?;
     let log = mark::named(&names.log, root, digest.encode().to_vec());
     Ok(Trees { log, exceptions, view: View::Current, duplicates, added: stats.added, removed: 0 })
+}
+
+/// The t of what happened last, as far as is known before the datoms are seen, in the form it has in keys: the source may
+/// state one that only retracted; without transactions it is one later than the parent's.
+fn latest_t(times: Times, log: &NamedRoot) -> [u8; 8] {
+    if times.timeless {
+        let newest = Summary::decode(&log.summary).ok().filter(|_| log.records > 0).map_or(0, |summary| summary.t_max);
+        return number_bound(newest.saturating_add(1));
+    }
+    times.max_t.map_or([0; 8], number_bound)
 }
 
 /// Hands out the rows of a sorter as keys and hashes.

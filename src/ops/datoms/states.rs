@@ -6,6 +6,9 @@
 //! fact's own, of the facts of the same entity and attribute that appeared; otherwise at the source's latest t. Never at
 //! the fact's own t or before, where the assertion would win: then it becomes an exception instead.
 //!
+//! A source without transactions (a dump of Datalevin) says nothing about t. Then a fact that was there keeps its t, and
+//! what appeared or vanished did so at the latest t, which is one later than any before.
+//!
 //! Exceptions are made anew for the whole state. They remain where no appended event helps: an assertion that is older
 //! than a retraction in the log, a t that went back, a fact that vanished without any later t.
 
@@ -24,6 +27,9 @@ const GROUP_BYTES: usize = 64 << 20;
 pub struct StateOptions<'a> {
     /// The source's latest t, in the form it has in keys.
     pub latest_t: [u8; 8],
+    /// The source has no transactions: facts that the parent has keep their t, all others have the latest t, whatever t
+    /// the state gives them.
+    pub timeless: bool,
     /// Length of the attribute at the start of these bytes.
     pub attribute_len: &'a dyn Fn(&[u8]) -> usize,
     /// Twice: for the events and for the exceptions.
@@ -93,9 +99,20 @@ pub(super) fn append_within(
             group.open(&fact[..fact.len().min(attribute_len.saturating_add(8))]);
         }
         take_times(&mut state, &fact, &mut wanted)?;
+        if options.timeless && !wanted.is_empty() {
+            wanted.clear();
+            wanted.push(options.latest_t);
+        }
         current += wanted.len() as u64;
         let correction = Correction::take(&mut corrections, &fact)?;
         let events = Events::take(&mut log, &fact, &wanted)?;
+        if options.timeless && !wanted.is_empty() {
+            let before = correction.state(&events);
+            if !before.is_empty() {
+                wanted.clear();
+                wanted.extend_from_slice(before);
+            }
+        }
         out.compare(&mut group, &fact, &wanted, &correction, &events)?;
     }
     out.close(&mut group)?;
@@ -135,6 +152,14 @@ impl Correction {
             exceptions.advance()?;
         }
         Ok(correction)
+    }
+
+    /// The t at which the parent's state has the fact.
+    fn state<'s>(&'s self, events: &'s Events) -> &'s [T] {
+        match self {
+            Self::None => events.folded.as_slice(),
+            Self::Has(times) => times,
+        }
     }
 }
 
@@ -250,10 +275,7 @@ impl Out {
         correction: &Correction,
         events: &Events,
     ) -> Result<()> {
-        let before = match correction {
-            Correction::None => events.folded.as_slice(),
-            Correction::Has(times) => times,
-        };
+        let before = correction.state(events);
         if before == wanted {
             return self.exceptions.compare(fact, events.folded.as_slice(), wanted);
         }

@@ -149,6 +149,7 @@ proptest! {
             for unchanged in [false, true] {
                 let options = StateOptions {
                     latest_t: latest_t.to_be_bytes(),
+                    timeless: false,
                     attribute_len: &attribute_len,
                     sorter: options(),
                 };
@@ -181,7 +182,7 @@ proptest! {
             }
             // Every transaction has a datom of its own, as `:db/txInstant` is.
             state.insert((1000 + t, "a", "x"), t);
-            let options = StateOptions { latest_t: t.to_be_bytes(), attribute_len: &attribute_len, sorter: options() };
+            let options = StateOptions { latest_t: t.to_be_bytes(), timeless: false, attribute_len: &attribute_len, sorter: options() };
             let keys = state_keys(&state.clone().into_iter().collect());
             let appended = append_state(stream(&log), stream(&BTreeSet::new()), stream(&keys), options).unwrap();
             prop_assert!(appended.exceptions.is_empty());
@@ -268,7 +269,12 @@ trait Stream: KeyStream + Sized {
 impl<S: KeyStream> Stream for S {}
 
 fn appended(log: &[Event], state: &[Event], latest_t: u64) -> (BTreeSet<Vec<u8>>, BTreeSet<Vec<u8>>) {
-    let options = StateOptions { latest_t: latest_t.to_be_bytes(), attribute_len: &attribute_len, sorter: options() };
+    let options = StateOptions {
+        latest_t: latest_t.to_be_bytes(),
+        timeless: false,
+        attribute_len: &attribute_len,
+        sorter: options(),
+    };
     let (log, state) = (view_keys(log.iter().copied()), view_keys(state.iter().copied()));
     let appended = append_state(stream(&log), stream(&BTreeSet::new()), stream(&state), options).unwrap();
     (views(appended.events), views(appended.exceptions))
@@ -283,6 +289,30 @@ fn what_was_replaced_is_retracted_at_the_t_of_its_replacement() {
     let expected = [&state[..], &[(old, 5, false), ((8, "a", "old"), 9, false)]].concat();
     assert_eq!(events, view_keys(expected));
     assert!(exceptions.is_empty());
+}
+
+#[test]
+fn without_transactions_facts_keep_their_t_and_changes_have_the_next() {
+    let (kept, gone, new) = ((7, "a", "kept"), (7, "a", "gone"), (7, "a", "new"));
+    let options = || StateOptions {
+        latest_t: 6_u64.to_be_bytes(),
+        timeless: true,
+        attribute_len: &attribute_len,
+        sorter: options(),
+    };
+    let log = view_keys([(kept, 3, true), (gone, 5, true)]);
+    // The t that the state gives says nothing.
+    let state = view_keys([(kept, 1, true), (new, 1, true)]);
+    let appended = append_state(stream(&log), stream(&BTreeSet::new()), stream(&state), options()).unwrap();
+    assert_eq!(views(appended.events), view_keys([(gone, 6, false), (new, 6, true)]));
+    assert!(appended.exceptions.is_empty());
+    // Where it was an exception that gave the fact its t, that stays too.
+    let corrected = view_keys([(kept, 4, true)]);
+    let appended = append_state(stream(&log), stream(&corrected), stream(&state), options()).unwrap();
+    assert_eq!(views(appended.exceptions), corrected);
+    let same = view_keys([(kept, 1, true), (gone, 1, true)]);
+    let appended = append_state(stream(&log), stream(&BTreeSet::new()), stream(&same), options()).unwrap();
+    assert!(appended.events.is_empty() && appended.exceptions.is_empty());
 }
 
 #[test]

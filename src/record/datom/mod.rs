@@ -12,6 +12,7 @@ mod kind;
 mod owned;
 mod summary;
 mod text;
+pub mod transit;
 mod value;
 
 pub use canonical::{

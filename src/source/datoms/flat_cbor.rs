@@ -91,6 +91,7 @@ pub(super) fn empty_reading(format: Format) -> Reading {
         problems: Vec::new(),
         problems_count: 0,
         notes: BTreeMap::new(),
+        timeless: false,
         properties: BTreeMap::new(),
     }
 }

@@ -2,7 +2,7 @@
 //! looked into before anything is taken.
 
 use std::fs::File;
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead, Read, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -47,6 +47,26 @@ impl Input {
             _ => stored,
         };
         Ok(Self { name, stored_bytes, buffer })
+    }
+
+    /// A stream that is not compressed.
+    pub(super) fn plain(name: String, source: Box<dyn Read + Send>) -> Result<Self> {
+        let stored_bytes = Arc::new(AtomicU64::new(0));
+        let buffer = Buffer::new(Box::new(Counting { source, bytes: Arc::clone(&stored_bytes) }));
+        Ok(Self { name, stored_bytes, buffer })
+    }
+
+    /// Takes everything that is left.
+    pub(super) fn copy_to(&mut self, copy: &mut File) -> Result<()> {
+        loop {
+            let bytes = self.peek(1)?;
+            if bytes.is_empty() {
+                return Ok(());
+            }
+            copy.write_all(bytes).map_err(|error| Error::io("temporary file", error))?;
+            let len = bytes.len();
+            self.consume(len);
+        }
     }
 
     /// What errors call it.

@@ -4,19 +4,15 @@ use std::path::PathBuf;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::datom::edn::{self, TextError};
-use crate::record::datom::{Datom, Value, json};
+use crate::record::datom::{Datom, json};
 use crate::source::datoms::input::Input;
-use crate::source::datoms::{DatomSource, Format, OnError, Options, Reading, View, sniff};
+use crate::source::datoms::tally::Tally;
+use crate::source::datoms::{DatomSource, Format, OnError, Options, Reading, sniff};
 
-/// How many of the lines left out are listed.
-const PROBLEMS_MAX: usize = 1000;
-/// Datahike's first transaction id; entities above are transactions.
-const FIRST_TRANSACTION: i64 = 1 << 29;
 /// A datom may have line feeds in its strings, but not more lines ...
 const JOINED_LINES_MAX: u64 = 1000;
 /// ... or bytes than this.
 const JOINED_BYTES_MAX: usize = 16 << 20;
-const UNPRINTED: &str = "values that were printed as #object, without their content";
 
 type ParseLine = for<'a> fn(&'a [u8]) -> Result<Option<Datom<'a>>, TextError>;
 
@@ -132,10 +128,7 @@ impl Lines {
         if self.on_error == OnError::Abort {
             return Err(Error::new(ErrorKind::Data, format!("{name}:{number}:{}", why.column), &why.reason));
         }
-        tally.reading.problems_count += 1;
-        if tally.reading.problems.len() < PROBLEMS_MAX {
-            tally.reading.problems.push((format!("{name}:{number}"), why.to_string()));
-        }
+        tally.leave_out(format!("{name}:{number}"), why);
         Ok(())
     }
 }
@@ -167,59 +160,5 @@ impl DatomSource for Lines {
             tally.note("other files in the directory, which were not read", self.others);
         }
         Ok(tally.finish())
-    }
-}
-
-/// What is counted while datoms pass.
-struct Tally {
-    reading: Reading,
-    max_t: Option<i64>,
-    max_eid: Option<i64>,
-}
-
-impl Tally {
-    fn new(format: Format) -> Self {
-        let reading = Reading {
-            format,
-            view: View::Unstated,
-            datoms: 0,
-            bytes: 0,
-            retractions: 0,
-            problems: Vec::new(),
-            problems_count: 0,
-            notes: Default::default(),
-            properties: Default::default(),
-        };
-        Self { reading, max_t: None, max_eid: None }
-    }
-
-    #[inline]
-    fn count(&mut self, datom: &Datom<'_>) {
-        self.reading.datoms += 1;
-        self.reading.retractions += u64::from(!datom.added);
-        self.max_t = self.max_t.max(Some(datom.t));
-        // Transactions are entities too; where their ids are above all others they do not count.
-        if datom.t < FIRST_TRANSACTION || datom.e < FIRST_TRANSACTION {
-            self.max_eid = self.max_eid.max(Some(datom.e));
-        }
-        if matches!(&datom.v, Value::Tagged(tag, _) if tag == "object") {
-            self.note(UNPRINTED, 1);
-        }
-    }
-
-    fn note(&mut self, what: &str, count: u64) {
-        *self.reading.notes.entry(what.to_owned()).or_default() += count;
-    }
-
-    fn finish(mut self) -> Reading {
-        if self.reading.retractions > 0 {
-            self.reading.view = View::History;
-        }
-        for (name, value) in [("max-t", self.max_t), ("max-eid", self.max_eid)] {
-            if let Some(value) = value {
-                self.reading.properties.insert(name.to_owned(), value.to_string());
-            }
-        }
-        self.reading
     }
 }

@@ -2,13 +2,23 @@
 
 mod correct;
 pub mod datacamp;
+mod datalevin;
+mod datomic;
 pub mod dump;
+mod facts;
 pub mod flat_cbor;
+mod forms;
 mod input;
 mod lines;
 pub mod manifest;
+mod notation;
+mod replay;
 mod sequence;
+mod serializable;
+mod shapes;
 mod sniff;
+mod storage;
+mod tally;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -38,6 +48,18 @@ pub enum Format {
     Dump,
     /// A datacamp backup directory, section E.
     Datacamp,
+    /// DataScript's serializable form, a JSON object.
+    Serializable,
+    /// A DataScript database printed as EDN, `#datascript/DB {...}`.
+    DataScript,
+    /// DataScript's storage: a folder of EDN files, or an SQLite database such as Logseq's.
+    Storage,
+    /// Datalevin's text dump.
+    Datalevin,
+    /// Transactions, `{:t n :data [[e a v tx added] ...]}`, as Datomic's log has them; EDN or Transit.
+    Log,
+    /// Datoms, transactions or a DataScript database in Transit's JSON.
+    Transit,
 }
 
 impl std::fmt::Display for Format {
@@ -48,6 +70,12 @@ impl std::fmt::Display for Format {
             Self::FlatCbor => "cbor",
             Self::Dump => "dump",
             Self::Datacamp => "datacamp",
+            Self::Serializable => "datascript-json",
+            Self::DataScript => "datascript",
+            Self::Storage => "datascript-storage",
+            Self::Datalevin => "datalevin",
+            Self::Log => "log",
+            Self::Transit => "transit",
         })
     }
 }
@@ -82,6 +110,9 @@ pub struct Options {
     pub on_error: OnError,
     /// Read a backup that was never finished or lost parts, reporting what is missing.
     pub allow_incomplete: bool,
+    /// Give the entities of a transaction log ids that Datahike can have, where they are Datomic's; what they were is kept
+    /// as datoms of `:packstone/original-id`.
+    pub remap_ids: bool,
 }
 
 /// What a source tells after it was read to its end.
@@ -104,6 +135,8 @@ pub struct Reading {
     pub problems_count: u64,
     /// What the format had lost and was corrected or could not be: what, and how often.
     pub notes: BTreeMap<String, u64>,
+    /// The format has no transactions: what t its datoms have says nothing, and a state is one transaction of its own.
+    pub timeless: bool,
     /// What the source says about the data: `schema`, `config`, `max-t`, `max-eid`, ... as text.
     pub properties: BTreeMap<String, String>,
 }
@@ -120,44 +153,81 @@ pub trait DatomSource: Send {
 /// which are read in the order of their names.
 pub fn open(location: &Location, options: &Options) -> Result<Box<dyn DatomSource>> {
     match location {
-        Location::Stdin => open_stream(input::Input::stdin()?, options),
+        Location::Stdin => open_stream(input::Input::stdin()?, None, options),
         Location::Path(path) if path.is_dir() => open_directory(path, options),
-        Location::Path(path) => open_stream(input::Input::open(path)?, options),
+        Location::Path(path) => {
+            let mut input = input::Input::open(path)?;
+            let is_sqlite = input.peek(storage::SQLITE.len())?.starts_with(storage::SQLITE);
+            match options.format {
+                None | Some(Format::Storage) if is_sqlite => {
+                    require_log(options, Format::Storage, path.display())?;
+                    storage::open_sqlite(path, options)
+                }
+                _ => open_stream(input, Some(path), options),
+            }
+        }
     }
 }
 
-fn open_stream(mut input: input::Input, options: &Options) -> Result<Box<dyn DatomSource>> {
+fn open_stream(mut input: input::Input, path: Option<&Path>, options: &Options) -> Result<Box<dyn DatomSource>> {
     let format = match options.format {
         Some(format) => format,
         None => sniff::stream(&mut input)?,
     };
+    require_log(options, format, input.name())?;
+    let path = path.map(Path::to_owned);
     match format {
         Format::Edn | Format::Json => Ok(Box::new(lines::Lines::stream(input, format, options))),
         Format::FlatCbor => {
             let name = input.name().to_owned();
             flat_cbor::open(Box::new(input), name, options)
         }
+        Format::Serializable => serializable::open(input, path, options),
+        Format::DataScript | Format::Log | Format::Transit => shapes::open(input, path, format, options),
+        Format::Datalevin => Ok(datalevin::open(input, options)),
         Format::Dump | Format::Datacamp => {
             Err(Error::new(ErrorKind::Usage, input.name(), "a file or stream, where this format is a directory"))
+        }
+        Format::Storage => {
+            let message = "a file or stream, where this format is a directory or an SQLite database";
+            Err(Error::new(ErrorKind::Usage, input.name(), message))
         }
     }
 }
 
+/// New ids can only be given where it is known which values are references.
+fn require_log(options: &Options, format: Format, name: impl std::fmt::Display) -> Result<()> {
+    if options.remap_ids && !matches!(format, Format::Log | Format::Transit) {
+        let message = format!("in the format `{format}`; ids can be renumbered in transaction logs (`log`, `transit`)");
+        return Err(Error::new(ErrorKind::Usage, name, message));
+    }
+    Ok(())
+}
+
 fn open_directory(path: &Path, options: &Options) -> Result<Box<dyn DatomSource>> {
     let found = match options.format {
-        Some(format @ (Format::Dump | Format::Datacamp)) => sniff::Directory::Whole(format),
-        Some(Format::FlatCbor) => {
+        Some(format @ (Format::Dump | Format::Datacamp | Format::Storage)) => sniff::Directory::Whole(format),
+        Some(Format::Edn | Format::Json) | None => sniff::directory(path)?,
+        Some(_) => {
             return Err(Error::new(ErrorKind::Usage, path.display(), "a directory, where this format is a file"));
         }
-        Some(Format::Edn | Format::Json) | None => sniff::directory(path)?,
     };
     match (found, options.format) {
-        (sniff::Directory::Files(files, others), _) => Ok(Box::new(lines::Lines::files(files, others, options)?)),
+        (sniff::Directory::Files(files, others), _) => {
+            require_log(options, options.format.unwrap_or(Format::Edn), path.display())?;
+            Ok(Box::new(lines::Lines::files(files, others, options)?))
+        }
         (sniff::Directory::Whole(_), Some(Format::Edn | Format::Json)) => {
             Err(Error::new(ErrorKind::Usage, path.display(), "a dump or backup, not EDN or JSON files"))
         }
-        (sniff::Directory::Whole(Format::Datacamp), _) => datacamp::open(path, options),
-        (sniff::Directory::Whole(_), _) => dump::open(path, options),
+        (sniff::Directory::Whole(format), _) => {
+            require_log(options, format, path.display())?;
+            match format {
+                Format::Datacamp => datacamp::open(path, options),
+                Format::Storage => Ok(storage::open_folder(path, options)),
+                _ => dump::open(path, options),
+            }
+        }
     }
 }
 

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::datom::{Value, edn, json};
-use crate::source::datoms::Format;
 use crate::source::datoms::input::Input;
+use crate::source::datoms::{Format, serializable, storage};
 
 /// How far into a stream the first datom is looked for.
 const SNIFF_BYTES: usize = 64 << 10;
@@ -60,9 +60,8 @@ fn format_of(bytes: &[u8], record: &[u8]) -> Result<Format, String> {
     match record {
         [] => Ok(Format::Edn),
         [0x85, ..] => Ok(Format::FlatCbor),
-        _ if record.starts_with(b"#datascript/DB") => {
-            Err("a DataScript database printed as one value; print its datoms instead, one a line".to_owned())
-        }
+        _ if record.starts_with(b"#datascript/DB") => Ok(Format::DataScript),
+        [b'#', b':', ..] => Ok(Format::Datalevin),
         [b';' | b'#', ..] => Ok(Format::Edn),
         [b'{', rest @ ..] => object_format(rest.trim_ascii_start()),
         [b'[', rest @ ..] => array_format(record, rest.trim_ascii_start()),
@@ -71,30 +70,56 @@ fn format_of(bytes: &[u8], record: &[u8]) -> Result<Format, String> {
 }
 
 fn object_format(rest: &[u8]) -> Result<Format, String> {
-    if rest.starts_with(b"\"~") {
-        return Err("Transit, not datoms; write the datoms as EDN lines".to_owned());
+    if rest.starts_with(b"\"~") || rest.starts_with(b"\"^") {
+        return Ok(Format::Transit);
     }
-    if rest.starts_with(b"\"count\"") || rest.starts_with(b"\"tx0\"") {
-        return Err("a serialized DataScript database; write its datoms as JSON or EDN lines".to_owned());
+    match rest.split_first() {
+        None => Ok(Format::Json),
+        Some((b'"', rest)) => {
+            let key = rest.split(|byte| *byte == b'"').next().unwrap_or_default();
+            let is_datascript = serializable::KEYS.iter().any(|known| known.as_bytes() == key);
+            Ok(if is_datascript { Format::Serializable } else { Format::Json })
+        }
+        Some(_) => map_format(rest),
     }
-    match rest.first() {
-        Some(b'"') | None => Ok(Format::Json),
-        _ => Err(
-            "an EDN map (a Datalevin dump or a transaction log?), not datoms; write them as [e a v t op], one a line"
-                .to_owned(),
-        ),
+}
+
+/// The format of a text that begins with a map in EDN.
+fn map_format(rest: &[u8]) -> Result<Format, String> {
+    let key = rest.split(|byte| byte.is_ascii_whitespace() || b",}".contains(byte)).next().unwrap_or_default();
+    match key {
+        b":t" | b":tx" | b":data" | b":refs" | b":id->attr" | b":transactions" | b":start-t" | b":end-t" => {
+            Ok(Format::Log)
+        }
+        b":e" | b":a" | b":v" | b":added" => Ok(Format::Log),
+        b":dbi" | b":entries" => {
+            Err("a dump of Datalevin's raw keys and values; dump the datoms with `dtlv -d DIR -g -f FILE dump`"
+                .to_owned())
+        }
+        _ => Ok(Format::Datalevin),
     }
 }
 
 fn array_format(record: &[u8], rest: &[u8]) -> Result<Format, String> {
     match rest.first() {
-        Some(b'"') if rest.starts_with(b"\"^ \"") || rest.starts_with(b"\"~") => {
-            return Err("Transit, not datoms; write the datoms as EDN lines".to_owned());
-        }
+        Some(b'"') if rest.starts_with(b"\"^ \"") || rest.starts_with(b"\"~") => return Ok(Format::Transit),
         Some(b'[' | b'{') | None => {
-            return Err("an array of datoms; write one datom a line".to_owned());
+            // The first string of Transit is a keyword, a tag, or the sign of a map.
+            let quote = rest.iter().position(|byte| *byte == b'"').map(|at| &rest[at + 1..]);
+            return match (quote, rest) {
+                (Some([b'~' | b'^', ..]), _) => Ok(Format::Transit),
+                (_, [b'{', b':', ..]) => map_format(&rest[1..]),
+                _ => Err("an array of datoms; write one datom a line".to_owned()),
+            };
         }
         _ => {}
+    }
+    // A number, a comma, and a keyword as Transit spells it.
+    let second = rest.iter().position(|byte| *byte == b'"').map(|at| rest.split_at(at));
+    if let Some((before, [b'"', b'~', b':' | b'$', ..])) = second
+        && before.iter().all(|byte| byte.is_ascii_digit() || b"-, ".contains(byte))
+    {
+        return Ok(Format::Transit);
     }
     // JSON separates by commas, which EDN may have too but does not print.
     if json::parse_line(record).is_ok() {
@@ -111,7 +136,7 @@ fn array_format(record: &[u8], rest: &[u8]) -> Result<Format, String> {
 fn foreign(bytes: &[u8]) -> Option<&'static str> {
     let known: [(&[u8], &str); 13] = [
         (b"SQLite format 3\0", "an SQLite database"),
-        (b"NPY", "data frozen by Nippy"),
+        (b"NPY", "data frozen by Nippy (only the JVM can thaw it: dump it as text, with Datalevin without --nippy)"),
         (b"PK\x03\x04", "a ZIP archive"),
         (b"\xfd7zXZ\0", "an xz file"),
         (b"BZh", "a bzip2 file"),
@@ -124,6 +149,9 @@ fn foreign(bytes: &[u8]) -> Option<&'static str> {
         (b"PGDMP", "a PostgreSQL dump"),
         (b"REDIS", "a Redis dump"),
     ];
+    if bytes.get(16..20) == Some(&[0xde, 0xc0, 0xef, 0xbe]) {
+        return Some("a file of LMDB (Datalevin's? dump it with `dtlv -d DIR -g -f FILE dump`)");
+    }
     if bytes.get(257..262) == Some(b"ustar") {
         return Some("a tar archive; unpack it");
     }
@@ -145,6 +173,9 @@ pub(super) fn directory(path: &Path) -> Result<Directory> {
     if names.iter().any(dump_chunk) {
         return Ok(Directory::Whole(Format::Dump));
     }
+    if storage::is_folder(&names) {
+        return Ok(Directory::Whole(Format::Storage));
+    }
     let files: Vec<PathBuf> = names.iter().filter(|n| is_text(n)).map(|n| path.join(n)).collect();
     if !files.is_empty() {
         let others = names.iter().filter(|n| !n.starts_with('.') && !is_text(n)).count();
@@ -154,7 +185,9 @@ pub(super) fn directory(path: &Path) -> Result<Directory> {
         return unknown("a Datahike file store; export it with Datahike and back up the export");
     }
     if has("data.mdb") {
-        return unknown("an LMDB environment (Datalevin?); dump it and write the datoms as EDN lines");
+        return unknown(
+            "an LMDB environment (Datalevin's?); dump it with `dtlv -d DIR -g -f FILE dump` and back up the dump",
+        );
     }
     let backups: Vec<_> = names.iter().filter(|n| is_datacamp(&path.join(n))).collect();
     if let Some(newest) = backups.last() {
@@ -232,15 +265,27 @@ mod tests {
             ("[1, :a, 2, 3, true]", "Edn"),
             ("#datahike/Datom [1 :a 2 3 true]", "Edn"),
             ("#datascript/DB {:schema nil}", "DataScript"),
+            ("#:db{:ident {}}", "Datalevin"),
+            ("{:t 1, :data []}", "Log"),
+            ("[{:tx 1 :data []}]", "Log"),
+            ("{:id->attr {}}", "Log"),
+            ("{:dbi \"x\" :entries 5}", "raw keys"),
+            ("{\"count\":5", "Serializable"),
+            ("{\"keywords\" : []", "Serializable"),
+            ("[1,\"~:a\",2,3,true]", "Transit"),
+            ("[[1,\"~:a\",2,3]]", "Transit"),
+            ("[\"~#datascript/DB\",[\"^ \"]]", "Transit"),
+            ("{\"~:t\":5}", "Transit"),
             ("[1,\":a\",2,3,true]", "Json"),
             ("[1 , \"a\", 2, 3]", "Json"),
             ("[1 \"a\" 2 3]", "Edn"),
             ("{\"e\":1}", "Json"),
-            ("{:opts 1}", "EDN map"),
+            ("{:opts 1}", "Datalevin"),
             ("[[1,2]]", "one datom a line"),
             ("[1,broken", "Json"),
             ("[1 broken", "Edn"),
             ("[\"^ \",\"~:a\",1]", "Transit"),
+            ("[{\"a\":1}]", "one datom a line"),
             ("hello", "no format"),
         ] {
             check(bytes.as_bytes(), expected);

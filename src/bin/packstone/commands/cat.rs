@@ -1,7 +1,7 @@
 //! `cat`: an object of the repository, as JSON; a blob as it is.
 
 use clap::{Args, Subcommand};
-use packstone::format::{GcRecord, IndexContent, KeySlot, ObjectPath, Outcome, PackTrailer, open_directory};
+use packstone::format::{GcRecord, IndexContent, KeySlot, ObjectPath, Outcome, PackTrailer, Snapshot, open_directory};
 use packstone::id::{BlobId, IndexId, hex};
 use packstone::repository::Repository;
 use packstone::{Error, ErrorKind};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::args::Filters;
 use crate::context::Context;
 use crate::exit::{Code, Failure, Result};
-use crate::{describe, reference, time};
+use crate::{describe, edn, reference, time};
 
 /// Print an object of the repository
 ///
@@ -21,6 +21,9 @@ use crate::{describe, reference, time};
 pub struct Arguments {
     #[command(subcommand)]
     object: Object,
+    /// Print for programs, in this notation instead of JSON
+    #[arg(long, value_enum, global = true, conflicts_with = "json")]
+    format: Option<edn::Format>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -53,10 +56,28 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
         context.output.raw(&bytes)?;
         return Ok(Code::Ok);
     }
+    let namespace = match &arguments.object {
+        Object::Config => "config",
+        Object::Snapshot { .. } | Object::Blob { .. } => "snapshot",
+        Object::Index { .. } => "index",
+        Object::Key { .. } => "key",
+        Object::Pack { .. } => "pack",
+        Object::Gc { .. } => "gc",
+        Object::Session { .. } => "session",
+        Object::Masterkey => "masterkey",
+    };
+    context.output.speak(arguments.format, namespace);
     let repository = context.open()?;
     let value = match arguments.object {
         Object::Config => describe::config(repository.config()),
-        Object::Snapshot { id } => snapshot(context, &repository, &id)?,
+        Object::Snapshot { id } => match snapshot(context, &repository, &id)? {
+            Found::Live(snapshot) if context.output.is_edn() => {
+                context.output.edn(&edn::manifest(&snapshot))?;
+                return Ok(Code::Ok);
+            }
+            Found::Live(snapshot) => describe::snapshot(&snapshot),
+            Found::Other(value) => value,
+        },
         Object::Index { id } => {
             let (path, bytes) = object(&repository, "index/", &id)?;
             let id: IndexId = named(&path)?;
@@ -89,20 +110,26 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
     Ok(Code::Ok)
 }
 
-fn snapshot(context: &Context, repository: &Repository, id: &str) -> Result<Value> {
+/// What stands under a snapshot's name.
+enum Found {
+    Live(Box<Snapshot>),
+    Other(Value),
+}
+
+fn snapshot(context: &Context, repository: &Repository, id: &str) -> Result<Found> {
     if id.starts_with("latest") {
         let found = reference::find_one_readable(context, repository, id, &Filters::default())?;
-        return Ok(describe::snapshot(&found));
+        return Ok(Found::Live(Box::new(found)));
     }
     let path = find(repository, "snapshots/", id)?;
     let id = named(&path)?;
     Ok(match repository.outcome(id)? {
-        Some(Outcome::Committed(snapshot)) => describe::snapshot(&snapshot),
+        Some(Outcome::Committed(snapshot)) => Found::Live(Box::new(snapshot)),
         Some(Outcome::Forgotten { time_ms, .. }) => {
-            json!({ "id": id.to_string(), "status": "forgotten", "time": time::rfc3339(time_ms) })
+            Found::Other(json!({ "id": id.to_string(), "status": "forgotten", "time": time::rfc3339(time_ms) }))
         }
         Some(Outcome::Fenced { time_ms, .. }) => {
-            json!({ "id": id.to_string(), "status": "fenced", "time": time::rfc3339(time_ms) })
+            Found::Other(json!({ "id": id.to_string(), "status": "fenced", "time": time::rfc3339(time_ms) }))
         }
         None => return Err(Error::new(ErrorKind::NotFound, path, "is gone").into()),
     })

@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::exit::{Code, Failure, Result};
 use crate::lines::Lines;
 use crate::nodes::{self, Names};
-use crate::{reference, size, snapshot_path};
+use crate::{edn, reference, size, snapshot_path};
 
 /// List what differs between two snapshots, or a snapshot and a directory
 ///
@@ -47,11 +47,15 @@ pub struct Arguments {
     /// Count only
     #[arg(long)]
     stat: bool,
+    /// Print for programs, in this notation instead of JSON
+    #[arg(long, value_enum, conflicts_with = "json")]
+    format: Option<edn::Format>,
     #[command(flatten)]
     filters: Filters,
 }
 
 pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
+    context.output.speak(arguments.format, "diff");
     let repository = context.open_for(Intent::Reading)?;
     let (a_name, a_path) = snapshot_path::split(&arguments.a);
     let find = |name: &str| reference::find_one_readable(context, &repository, name, &arguments.filters);
@@ -125,10 +129,10 @@ fn printer(
     lines: &Lines,
     stat: bool,
 ) -> impl FnMut(FileChange<'_>) -> packstone::Result<()> + Send + 'static {
-    let (lines, as_json, names) = (lines.clone(), context.output.is_json(), Lines::names());
-    move |change| match (stat, as_json) {
+    let (lines, output, names) = (lines.clone(), context.output.clone(), Lines::names());
+    move |change| match (stat, output.is_json()) {
         (true, _) => Ok(()),
-        (_, true) => lines.json(&as_value(&change)),
+        (_, true) => lines.put(format!("{}\n", output.written(&as_value(&change))).as_bytes()),
         (_, false) => lines.put(&as_line(&change, names)),
     }
 }

@@ -24,7 +24,7 @@ pub fn run(
 ) -> Result<Code> {
     let lines = Arc::new(Mutex::new(BufWriter::new(std::io::stdout())));
     let sink = {
-        let (lines, as_json) = (lines.clone(), context.output.is_json());
+        let (lines, output) = (lines.clone(), context.output.clone());
         let mut text = Vec::new();
         move |difference, datom: &packstone::record::datom::Datom<'_>| {
             if stat {
@@ -35,7 +35,13 @@ pub fn run(
                 Difference::Removed => "-",
             };
             text.clear();
-            if as_json {
+            if output.is_edn() {
+                text.extend_from_slice(
+                    format!("{{:diff/message-type :change, :diff/modifier \"{sign}\", :diff/datom ").as_bytes(),
+                );
+                edn::print_datom(datom, &mut text);
+                text.push(b'}');
+            } else if output.is_json() {
                 let mut item = Vec::new();
                 edn::print_datom(datom, &mut item);
                 let item = String::from_utf8_lossy(&item);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use clap::{Args, ValueEnum};
 use packstone::format::{Snapshot, Status};
 use packstone::ops::{self, Unfolded};
+use packstone::record::datom::Value as Edn;
 use packstone::repository::Intent;
 use serde_json::{Value, json};
 
@@ -12,7 +13,7 @@ use crate::args::Filters;
 use crate::context::Context;
 use crate::exit::{Code, Result};
 use crate::output::{Column, counted, grouped};
-use crate::{describe, reference, size, time};
+use crate::{describe, edn, reference, size, time};
 
 /// List snapshots
 ///
@@ -30,6 +31,9 @@ pub struct Arguments {
     /// What makes a group
     #[arg(short, long, value_name = "KEY,...", value_enum, value_delimiter = ',')]
     group_by: Option<Vec<GroupKey>>,
+    /// Print for programs, in this notation instead of JSON
+    #[arg(long, value_enum, conflicts_with = "json")]
+    format: Option<edn::Format>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -42,6 +46,7 @@ enum GroupKey {
 type Group = (Vec<(&'static str, String)>, Vec<Snapshot>);
 
 pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
+    context.output.speak(arguments.format, "snapshots");
     let repository = context.open_for(Intent::Listing)?;
     let (mut live, damaged) = reference::live(context, repository.snapshots()?);
     let unfolded = ops::unfolded(&repository)?;
@@ -59,7 +64,9 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
         live.retain(|snapshot| wanted.contains(&snapshot.id));
     }
     let groups = group(live, arguments.group_by.as_deref(), arguments.latest);
-    if context.output.is_json() {
+    if context.output.is_edn() {
+        context.output.edn(&manifests(&groups, arguments.group_by.is_some()))?;
+    } else if context.output.is_json() {
         let list =
             |snapshots: &[Snapshot]| snapshots.iter().map(|snapshot| describe(snapshot, &unfolded)).collect::<Vec<_>>();
         context.output.json(&match arguments.group_by {
@@ -84,6 +91,23 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
         context.output.info(counted(all as u64, "snapshot"))?;
     }
     Ok(if damaged { Code::Damage } else { Code::Ok })
+}
+
+/// The manifests of snapshots, as they are grouped.
+fn manifests(groups: &[Group], is_grouped: bool) -> Edn<'static> {
+    let list = |snapshots: &[Snapshot]| snapshots.iter().map(edn::manifest).collect::<Vec<_>>();
+    if !is_grouped {
+        return Edn::Tuple(groups.iter().flat_map(|(_, snapshots)| list(snapshots)).collect());
+    }
+    let groups = groups.iter().map(|(key, snapshots)| {
+        let text = |text: &str| Edn::String(text.as_bytes().to_vec().into());
+        let key = key.iter().map(|(name, value)| (Edn::Keyword((*name).into()), text(value)));
+        Edn::Map(vec![
+            (Edn::Keyword("group-key".into()), Edn::Map(key.collect())),
+            (Edn::Keyword("snapshots".into()), Edn::Tuple(list(snapshots))),
+        ])
+    });
+    Edn::Tuple(groups.collect())
 }
 
 /// Groups in the order of their keys; without keys one group, but the newest still count by (host, label).

@@ -11,7 +11,7 @@ use crate::context::Context;
 use crate::exit::{Code, Result};
 use crate::output::{Column, counted, grouped};
 use crate::progress::Status;
-use crate::{bill, describe, reference, size, time};
+use crate::{bill, describe, edn, reference, size, time};
 
 /// Days of a month of 730 hours, as stores reckon, rounded up.
 const DAYS_A_MONTH: u64 = 31;
@@ -34,6 +34,9 @@ pub struct Arguments {
     /// What the repository costs a month by the store's list prices, and what an unchanged backup every day adds
     #[arg(long, conflicts_with_all = ["mode", "by_snapshot", "snapshots"])]
     cost: bool,
+    /// Print for programs, in this notation instead of JSON
+    #[arg(long, value_enum, conflicts_with = "json")]
+    format: Option<edn::Format>,
     #[command(flatten)]
     filters: Filters,
 }
@@ -49,6 +52,7 @@ enum Mode {
 }
 
 pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
+    context.output.speak(arguments.format, "stats");
     let repository = context.open()?;
     if arguments.cost {
         return cost(context, &repository);

@@ -70,6 +70,11 @@ pub fn parse_value(text: &[u8]) -> Result<Value<'_>, TextError> {
     read::Reader::new(text)?.whole_value()
 }
 
+/// What stands in the one vector in a text.
+pub fn parse_elements(text: &[u8]) -> Result<Vec<Value<'_>>, TextError> {
+    read::Reader::new(text)?.whole_elements()
+}
+
 #[cfg(test)]
 pub(crate) mod generated;
 #[cfg(test)]

@@ -45,6 +45,16 @@ impl<'a> Reader<'a> {
         Ok(value)
     }
 
+    pub(super) fn whole_elements(mut self) -> Read<Vec<Value<'a>>> {
+        self.skip()?;
+        if self.peek() != Some(b'[') {
+            return self.fail(self.at, "a vector is expected here");
+        }
+        let values = self.sequence(b']')?;
+        self.end("text after the vector")?;
+        Ok(values)
+    }
+
     pub(super) fn datom_line(mut self) -> Read<Option<Datom<'a>>> {
         self.skip()?;
         let Some(mut first) = self.peek() else { return Ok(None) };

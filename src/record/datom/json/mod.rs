@@ -18,15 +18,16 @@
 //! The tokeniser is ours because `serde_json` reads integers over 64 bits as doubles, refuses lone surrogates, keeps the
 //! last of duplicate keys and limits nesting below what these forms need for 64 levels; the tests compare the two.
 
-mod base64;
+pub(crate) mod base64;
 mod print;
 mod read;
-mod token;
+pub(super) mod token;
 
 pub use print::print_datom;
+pub(super) use read::single_unit;
 
-use crate::record::datom::Datom;
 use crate::record::datom::edn::TextError;
+use crate::record::datom::{Datom, Value};
 
 /// The datom in a line: `[e, a, v, t, added]`, `[e, a, v, t]` (asserted) or `{"e":..,"a":..,"v":..,"t":..,"added":..}`.
 ///
@@ -38,6 +39,11 @@ pub fn parse_datom_line(line: &[u8]) -> Result<Datom<'_>, TextError> {
 /// As [`parse_datom_line`], but a line with nothing but whitespace is `None`.
 pub fn parse_line(line: &[u8]) -> Result<Option<Datom<'_>>, TextError> {
     read::datom_line(line)
+}
+
+/// The one value in a text: plain JSON, and the typed values above.
+pub fn parse_value(text: &[u8]) -> Result<Value<'_>, TextError> {
+    read::whole_value(text)
 }
 
 #[cfg(test)]

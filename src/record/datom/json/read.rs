@@ -26,6 +26,15 @@ pub(super) fn datom_line(line: &[u8]) -> Read<Option<Datom<'_>>> {
     }
 }
 
+pub(super) fn whole_value(text: &[u8]) -> Read<Value<'_>> {
+    let mut reader = Reader { cursor: Cursor::new(text)?, depth: 0 };
+    let value = reader.value()?;
+    match reader.cursor.peek() {
+        None => Ok(value),
+        Some(_) => reader.cursor.fail("text after the value"),
+    }
+}
+
 struct Reader<'a> {
     cursor: Cursor<'a>,
     depth: u32,
@@ -308,7 +317,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn single_unit(text: &[u8]) -> Option<u16> {
+pub(in crate::record::datom) fn single_unit(text: &[u8]) -> Option<u16> {
     if let (3, Some(unit)) = (text.len(), surrogate(text)) {
         return Some(unit);
     }

@@ -5,26 +5,26 @@ use std::borrow::Cow;
 use crate::record::datom::Text;
 use crate::record::datom::edn::{TextError, push_unit};
 
-pub(super) struct Cursor<'a> {
+pub(in crate::record::datom) struct Cursor<'a> {
     text: &'a str,
     at: usize,
 }
 
 impl<'a> Cursor<'a> {
-    pub(super) fn new(text: &'a [u8]) -> Result<Self, TextError> {
+    pub(in crate::record::datom) fn new(text: &'a [u8]) -> Result<Self, TextError> {
         match std::str::from_utf8(text) {
             Ok(text) => Ok(Self { text, at: 0 }),
             Err(error) => Err(TextError::new(error.valid_up_to(), "not UTF-8")),
         }
     }
 
-    pub(super) fn at(&self) -> usize {
+    pub(in crate::record::datom) fn at(&self) -> usize {
         self.at
     }
 
     /// The next byte that is not whitespace.
     #[inline]
-    pub(super) fn peek(&mut self) -> Option<u8> {
+    pub(in crate::record::datom) fn peek(&mut self) -> Option<u8> {
         let bytes = self.text.as_bytes();
         while matches!(bytes.get(self.at), Some(b' ' | b'\t' | b'\n' | b'\r')) {
             self.at += 1;
@@ -34,18 +34,18 @@ impl<'a> Cursor<'a> {
 
     /// Passes `byte` if it comes next.
     #[inline]
-    pub(super) fn take(&mut self, byte: u8) -> bool {
+    pub(in crate::record::datom) fn take(&mut self, byte: u8) -> bool {
         let found = self.peek() == Some(byte);
         self.at += usize::from(found);
         found
     }
 
-    pub(super) fn expect(&mut self, byte: u8, reason: &'static str) -> Result<(), TextError> {
+    pub(in crate::record::datom) fn expect(&mut self, byte: u8, reason: &'static str) -> Result<(), TextError> {
         if self.take(byte) { Ok(()) } else { self.fail(reason) }
     }
 
     /// `true`, `false` or `null`, whichever comes next as a whole.
-    pub(super) fn word(&mut self) -> Result<&'a str, TextError> {
+    pub(in crate::record::datom) fn word(&mut self) -> Result<&'a str, TextError> {
         self.peek();
         let rest = &self.text.as_bytes()[self.at..];
         let len = rest.iter().take_while(|b| b.is_ascii_alphanumeric()).count();
@@ -58,7 +58,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The text of a number and whether it is an integer.
-    pub(super) fn number(&mut self) -> Result<(&'a str, bool), TextError> {
+    pub(in crate::record::datom) fn number(&mut self) -> Result<(&'a str, bool), TextError> {
         self.peek();
         let bytes = &self.text.as_bytes()[self.at..];
         let digits = |from: usize| bytes[from..].iter().take_while(|b| b.is_ascii_digit()).count();
@@ -88,7 +88,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// A string, as WTF-8.
-    pub(super) fn string(&mut self) -> Result<Text<'a>, TextError> {
+    pub(in crate::record::datom) fn string(&mut self) -> Result<Text<'a>, TextError> {
         self.expect(b'"', "a string is expected here")?;
         let bytes = self.text.as_bytes();
         let start = self.at;
@@ -140,7 +140,7 @@ impl<'a> Cursor<'a> {
     }
 
     #[cold]
-    pub(super) fn fail<T>(&self, reason: &'static str) -> Result<T, TextError> {
+    pub(in crate::record::datom) fn fail<T>(&self, reason: &'static str) -> Result<T, TextError> {
         Err(TextError::new(self.at, reason))
     }
 }

@@ -63,6 +63,9 @@ pub struct Arguments {
     allow_incomplete: bool,
     #[command(flatten)]
     datahike: DatahikeArguments,
+    /// Give the entities of a Datomic log ids that Datahike can have; their own are kept as :packstone/original-id
+    #[arg(long, help_heading = "Datoms")]
+    remap_ids: bool,
     /// Name of the backup job; snapshots of one host and label follow one another [default: the source]
     #[arg(long, value_name = "TEXT")]
     label: Option<String>,
@@ -114,6 +117,18 @@ enum Format {
     Dump,
     /// A datacamp backup directory
     Datacamp,
+    /// DataScript's serializable form, a JSON object
+    DatascriptJson,
+    /// A DataScript database printed as EDN
+    Datascript,
+    /// DataScript's storage: a folder, or an SQLite database such as Logseq's
+    DatascriptStorage,
+    /// Datalevin's text dump
+    Datalevin,
+    /// A transaction log, as of Datomic, in EDN or Transit
+    Log,
+    /// Datoms, transactions or a DataScript database in Transit's JSON
+    Transit,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -270,12 +285,19 @@ impl Arguments {
                 Format::Cbor => source::Format::FlatCbor,
                 Format::Dump => source::Format::Dump,
                 Format::Datacamp => source::Format::Datacamp,
+                Format::DatascriptJson => source::Format::Serializable,
+                Format::Datascript => source::Format::DataScript,
+                Format::DatascriptStorage => source::Format::Storage,
+                Format::Datalevin => source::Format::Datalevin,
+                Format::Log => source::Format::Log,
+                Format::Transit => source::Format::Transit,
             }),
             on_error: match self.on_error.unwrap_or(OnErrorName::Abort) {
                 OnErrorName::Abort => OnError::Abort,
                 OnErrorName::Collect => OnError::Collect,
             },
             allow_incomplete: self.allow_incomplete,
+            remap_ids: self.remap_ids,
         };
         source.view = self.view.map(|view| match view {
             ViewName::History => View::History,
@@ -341,6 +363,7 @@ impl Arguments {
             (self.current_view.is_some(), "--current-view"),
             (self.on_error.is_some(), "--on-error"),
             (self.allow_incomplete, "--allow-incomplete"),
+            (self.remap_ids, "--remap-ids"),
         ];
         match options.iter().find(|(given, _)| *given) {
             Some((_, option)) => Err(Failure::usage(option, format!("means nothing for {what}: it is for datoms"))),

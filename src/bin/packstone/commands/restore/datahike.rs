@@ -38,9 +38,9 @@ pub(super) fn run(context: &Context, arguments: &Arguments, location: &str) -> R
     let progress = context.progress(Status::Lines);
     let restored =
         ops::restore_database(&repository, snapshot.id, home, location.to_owned(), options, progress.clone());
-    let result = context.wait(restored);
+    let result = context.wait(async { Ok(restored.await) });
     progress.finish();
-    let summary = result.map_err(hinted)?;
+    let summary = result?.map_err(hinted)?;
     let output = &context.output;
     output.json(&json!({
         "message_type": "summary",
