@@ -1,4 +1,5 @@
-//! The grammar of sources and targets: `datoms:PATH`, `datoms:-`, `command:PROGRAM ARGUMENT ...`; a plain path means files.
+//! The grammar of sources and targets: `datoms:PATH`, `datoms:-`, `datahike:PATH`, `command:PROGRAM ARGUMENT ...`; a plain
+//! path means files.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -9,7 +10,7 @@ use packstone::source::datoms as source;
 use crate::exit::{Failure, Result};
 
 /// Kinds of sources that are planned, so that their names are not taken for paths.
-const PLANNED: [&str; 8] = ["datahike", "datomic", "sqlite", "postgres", "kafka", "files", "logs", "vectors"];
+const PLANNED: [&str; 7] = ["datomic", "sqlite", "postgres", "kafka", "files", "logs", "vectors"];
 
 /// What a word names.
 pub enum Location {
@@ -19,6 +20,8 @@ pub enum Location {
     Datoms(PathBuf),
     /// Datoms on standard input or output.
     DatomsStream,
+    /// A Datahike database, where its store is.
+    Datahike(String),
     /// What a command writes: the line behind the colon.
     Command(String),
 }
@@ -31,13 +34,18 @@ pub fn parse(text: &OsStr) -> Result<Location> {
         "datoms" if place.is_empty() => Err(Failure::usage(shown, "a path, or - for a stream, must follow the colon")),
         "datoms" if place == "-" => Ok(Location::DatomsStream),
         "datoms" => Ok(Location::Datoms(place.into())),
+        "datahike" => match place.to_str() {
+            Some(place) if !place.is_empty() => Ok(Location::Datahike(place.to_owned())),
+            _ => Err(Failure::usage(shown, "the place of a store, in text, must follow the colon")),
+        },
         "command" => match place.to_str() {
             Some(line) if !line.trim().is_empty() => Ok(Location::Command(line.to_owned())),
             _ => Err(Failure::usage(shown, "a command, in text, must follow the colon")),
         },
         kind if PLANNED.contains(&kind) => {
-            Err(Failure::usage(shown, format!("`{kind}:` is not supported by this version"))
-                .hint("this version knows plain paths, `datoms:PATH`, `datoms:-` and `command:PROGRAM`"))
+            Err(Failure::usage(shown, format!("`{kind}:` is not supported by this version")).hint(
+                "this version knows plain paths, `datoms:PATH`, `datoms:-`, `datahike:PATH` and `command:PROGRAM`",
+            ))
         }
         _ => Ok(Location::Path(text.into())),
     }
@@ -56,7 +64,7 @@ fn datoms(text: &str) -> Result<Option<PathBuf>> {
     match parse(OsStr::new(text))? {
         Location::Datoms(path) => Ok(Some(path)),
         Location::DatomsStream => Ok(None),
-        Location::Path(_) | Location::Command(_) => {
+        Location::Path(_) | Location::Datahike(_) | Location::Command(_) => {
             Err(Failure::usage(text, "is no place of datoms").hint(format!("for datoms write `datoms:{text}`")))
         }
     }

@@ -41,6 +41,9 @@ pub struct Arguments {
     /// Read files of a directory also where size and time agree with the snapshot
     #[arg(long)]
     content: bool,
+    /// The branch of Datahike databases [default: their main branch]
+    #[arg(long, value_name = "NAME", value_parser = super::restore::branch_name)]
+    branch: Option<String>,
     /// Count only
     #[arg(long)]
     stat: bool,
@@ -70,7 +73,10 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
     }
     let has_paths = first.path.is_some() || b_path.is_some();
     if !has_paths && !FileTree::is_in(&a) && !FileTree::is_in(&b) {
-        return diff_datoms::run(context, &repository, a.id, b.id, arguments.stat);
+        return diff_datoms::run(context, &repository, [a.id, b.id], arguments.branch, arguments.stat);
+    }
+    if arguments.branch.is_some() {
+        return Err(Failure::usage("--branch", "is for databases, but these snapshots are of files"));
     }
     context.output.info(format!("comparing snapshot {} to {}:\n", a.id.short(), b.id.short()))?;
     let second = SnapshotPath { snapshot: b.id, path: b_path };

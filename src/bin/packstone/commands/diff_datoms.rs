@@ -15,7 +15,13 @@ use crate::exit::{Code, Result};
 use crate::output::{counted, grouped};
 
 /// Prints the datoms that only one of two snapshots has; just their number if `stat`.
-pub fn run(context: &Context, repository: &Repository, a: SnapshotId, b: SnapshotId, stat: bool) -> Result<Code> {
+pub fn run(
+    context: &Context,
+    repository: &Repository,
+    [a, b]: [SnapshotId; 2],
+    branch: Option<String>,
+    stat: bool,
+) -> Result<Code> {
     let lines = Arc::new(Mutex::new(BufWriter::new(std::io::stdout())));
     let sink = {
         let (lines, as_json) = (lines.clone(), context.output.is_json());
@@ -48,7 +54,7 @@ pub fn run(context: &Context, repository: &Repository, a: SnapshotId, b: Snapsho
             lines.write_all(&text).map_err(|e| Error::io("standard output", e))
         }
     };
-    let result = context.wait(ops::diff(repository, a, b, sink));
+    let result = context.wait(ops::diff(repository, a, b, branch, sink));
     let flushed = lines.lock().unwrap_or_else(PoisonError::into_inner).flush();
     let summary = result?;
     flushed.map_err(|e| Error::io("standard output", e))?;

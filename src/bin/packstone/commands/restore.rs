@@ -77,6 +77,9 @@ pub struct Choice {
     /// Nothing later than this transaction id or time
     #[arg(long, value_name = "T")]
     until: Option<TimePoint>,
+    /// The branch of a Datahike database [default: its main branch]
+    #[arg(long, value_name = "NAME", value_parser = branch_name)]
+    branch: Option<String>,
     /// Only this entity (repeatable)
     #[arg(long, value_name = "E", allow_negative_numbers = true)]
     entity: Vec<i64>,
@@ -97,6 +100,11 @@ enum Format {
     Dump,
 }
 
+/// The name of a branch, which may be given with its colon.
+pub fn branch_name(text: &str) -> Result<String, std::convert::Infallible> {
+    Ok(text.strip_prefix(':').unwrap_or(text).to_owned())
+}
+
 impl Choice {
     /// The first of these options that is given; they say nothing about files.
     fn first_given(&self) -> Option<&'static str> {
@@ -107,6 +115,7 @@ impl Choice {
             ("--as-of", self.as_of.is_some()),
             ("--since", self.since.is_some()),
             ("--until", self.until.is_some()),
+            ("--branch", self.branch.is_some()),
             ("--entity", !self.entity.is_empty()),
             ("--attribute", !self.attribute.is_empty()),
         ];
@@ -124,6 +133,7 @@ impl Choice {
             as_of: self.as_of,
             since: self.since,
             until: self.until,
+            branch: self.branch.clone(),
             entities: self.entity.clone(),
             attributes: AttributeFilter::parse(&self.attribute)?,
             memory_bytes: context.sorting_memory_bytes(),
@@ -145,6 +155,9 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
         Place::Path(target) => return files::run(context, &arguments, target),
         Place::Datoms(path) => Location::Path(path),
         Place::DatomsStream => Location::Stdout,
+        Place::Datahike(_) => {
+            return Err(Failure::usage(arguments.target.display(), "is not written by this version"));
+        }
         Place::Command(_) => {
             return Err(Failure::usage(arguments.target.display(), "a command is no target")
                 .hint("`packstone dump` writes to standard output"));

@@ -1,5 +1,6 @@
 //! `backup`: a source into a new snapshot.
 
+mod datahike;
 mod files;
 mod paths;
 mod words;
@@ -23,6 +24,7 @@ use crate::location::{self, Location};
 use crate::output::{Output, counted, grouped};
 use crate::progress::Status;
 use crate::{describe, period, reference, size, time};
+use datahike::DatahikeArguments;
 use files::FileArguments;
 
 /// Back up files or datoms into a new snapshot
@@ -35,7 +37,8 @@ use files::FileArguments;
 #[derive(Args, Debug)]
 pub struct Arguments {
     /// What to back up: paths of files and directories, datoms:PATH (a file or directory in any of the formats), datoms:-
-    /// (standard input), or command:PROGRAM (what it writes)
+    /// (standard input), datahike:PATH (the store of a Datahike database, while it is in use), or command:PROGRAM (what it
+    /// writes)
     #[arg(required_unless_present_any = ["files_from", "files_from_verbatim", "files_from_raw", "stdin"],
           value_name = "SOURCE")]
     sources: Vec<OsString>,
@@ -56,6 +59,8 @@ pub struct Arguments {
     /// Read a dump that was never finished or lost parts; what is missing is listed
     #[arg(long, help_heading = "Datoms")]
     allow_incomplete: bool,
+    #[command(flatten)]
+    datahike: DatahikeArguments,
     /// Name of the backup job; snapshots of one host and label follow one another [default: the source]
     #[arg(long, value_name = "TEXT")]
     label: Option<String>,
@@ -192,6 +197,9 @@ fn is_about_source(kind: ErrorKind) -> bool {
 impl Arguments {
     /// What is to be backed up, one for each snapshot.
     fn sources(&self, context: &Context) -> Result<Vec<Source>> {
+        if self.files.stdin_from_command || self.files.stdin {
+            self.datahike.require_none()?;
+        }
         if self.files.stdin_from_command {
             self.require_no_options_of("a command", true, false)?;
             let stream = self.files.stream(StreamInput::Command(self.sources.clone()))?;
@@ -202,7 +210,7 @@ impl Arguments {
             return Ok(vec![Source::Stream(self.files.stream(StreamInput::Stdin)?)]);
         }
         let (mut paths, mut sources) = (Vec::<PathBuf>::new(), Vec::new());
-        let (mut datoms, mut streams) = (0, self.files.lists_from_stdin());
+        let (mut datoms, mut databases, mut streams) = (0, 0, self.files.lists_from_stdin());
         streams += usize::from(self.current_view.as_deref() == Some("datoms:-"));
         for text in &self.sources {
             match location::parse(text)? {
@@ -215,6 +223,10 @@ impl Arguments {
                     (datoms, streams) = (datoms + 1, streams + 1);
                     sources.push(Source::Datoms(self.datoms(source::Location::Stdin)?));
                 }
+                Location::Datahike(place) => {
+                    databases += 1;
+                    sources.push(Source::Datahike(self.datahike.source(place)?));
+                }
                 Location::Command(line) => {
                     let words = words::split(&line).map_err(|why| Failure::usage(text.display(), why))?;
                     let words = words.into_iter().map(OsString::from).collect();
@@ -226,8 +238,15 @@ impl Arguments {
             return Err(Failure::usage("-", "standard input can be read only once"));
         }
         let has_paths = !paths.is_empty() || self.files.has_lists();
-        let has_commands = sources.len() > datoms;
-        let what = if datoms > 0 && !has_commands { "datoms" } else { "a command" };
+        if databases == 0 {
+            self.datahike.require_none()?;
+        }
+        let has_commands = sources.len() > datoms + databases;
+        let what = match (datoms, databases) {
+            _ if has_commands => "a command",
+            (0, 1..) => "a database",
+            _ => "datoms",
+        };
         if !has_paths {
             self.require_no_options_of(what, datoms == 0, has_commands)?;
         } else if datoms == 0 {
