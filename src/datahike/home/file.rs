@@ -45,12 +45,21 @@ impl FileHome {
         Ok(Self::at(path))
     }
 
-    /// A store in a directory that is made, or is empty.
+    /// A store in a directory that is made, or holds nothing but blobs, as writing that was interrupted leaves them; none
+    /// of which may be the head of a database.
     pub fn create(path: PathBuf) -> Result<Self> {
-        fs::create_dir_all(&path).map_err(|e| Error::io(path.display(), e))?;
-        let mut entries = fs::read_dir(&path).map_err(|e| Error::io(path.display(), e))?;
-        if entries.next().is_some() {
-            return Err(Error::new(ErrorKind::AlreadyExists, path.display(), "the directory is not empty"));
+        let failed = |e| Error::io(path.display(), e);
+        let refuse = |message: &str| Err(Error::new(ErrorKind::AlreadyExists, path.display(), message));
+        fs::create_dir_all(&path).map_err(failed)?;
+        if path.join(head_key().file_name()).exists() {
+            return refuse("holds a Datahike database already");
+        }
+        for entry in fs::read_dir(&path).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            let name = name.to_string_lossy();
+            if StoreKey::from_file_name(name.strip_suffix(".new").unwrap_or(&name)).is_none() {
+                return refuse("the directory is not empty");
+            }
         }
         Ok(Self::at(path))
     }
