@@ -216,10 +216,11 @@ class Tally(collections.Counter):
         return ", ".join(f"{v} {k}" for k, v in self.items())
 
 
-def steady(name, wanted, slow, options, args, work, rng, deadline):
-    """Backups one after the other beside a writer that does not stop."""
+def steady(name, wanted, slow, options, args, work, rng, seconds):
+    """Backups one after the other beside a writer that does not stop, for so long at most."""
     tally, ts, taken = Tally(), set(), []
     writer = Writer(work, options, rng.randrange(1 << 30))
+    deadline = time.monotonic() + seconds
     history = "--no-history" not in options
     kind = Own if args.packstone == "python" else Packstone
     try:
@@ -246,7 +247,7 @@ def steady(name, wanted, slow, options, args, work, rng, deadline):
     tally["commits"] = stats.get("commits", 0)
     tally["nodes recycled"] = stats.get("recycled", 0)
     tally["blobs collected"] = stats.get("collected", 0)
-    if tally["snapshots"] == 0 and wanted and not slow:
+    if tally["snapshots"] == 0 and not slow and not args.seconds:
         raise Failed("not one snapshot")
     return tally
 
@@ -327,7 +328,7 @@ def main():
                     tally = stopped(args, options, work, rng)
                 else:
                     least = min(left, 20 if share == 0 else left)
-                    tally = steady(name, wanted if share else 1 << 30, slow, options, args, work, rng, started + least)
+                    tally = steady(name, wanted if share else 1 << 30, slow, options, args, work, rng, least)
             except Failed as e:
                 args.keep = True
                 sys.exit(f"seed {args.seed}: {name}: {e}\n(kept: {work})")
