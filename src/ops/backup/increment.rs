@@ -150,7 +150,8 @@ fn edit_tree(writer: &mut Writer, named: &NamedRoot, changes: Vec<(Vec<u8>, bool
     if changes.is_empty() {
         return Ok((named.clone(), 0, 0));
     }
-    let mut digest = Digest::decode(&named.digest).map_err(|e| Error::damaged(format!("digest of {}", named.name), e))?;
+    let mut digest =
+        Digest::decode(&named.digest).map_err(|e| Error::damaged(format!("digest of {}", named.name), e))?;
     let (mut puts, mut removals) = (0, 0);
     let mut stored = Vec::with_capacity(changes.len());
     let mut row = Vec::new();

@@ -51,12 +51,7 @@ fn old_top(old: &IndexTable) -> Result<Option<Reference>, Trouble> {
 }
 
 /// Compares an index with what it was.
-pub(super) fn compare(
-    shelf: &Shelf,
-    old: &IndexTable,
-    now: &IndexRoot,
-    terms: &Terms,
-) -> Result<Compared, Trouble> {
+pub(super) fn compare(shelf: &Shelf, old: &IndexTable, now: &IndexRoot, terms: &Terms) -> Result<Compared, Trouble> {
     let new = descend_new(shelf, top(now), old, terms)?;
     let (old_leaves, gone) = descend_old(shelf, old_top(old)?, old, &new.shared)?;
     let mut before = OldLeaves { shelf, old, rest: old_leaves.into(), total: Digest::new() };
@@ -102,12 +97,7 @@ struct NewTree {
 }
 
 /// The parts of the new tree that the old one has not.
-fn descend_new(
-    shelf: &Shelf,
-    top: Option<Reference>,
-    old: &IndexTable,
-    terms: &Terms,
-) -> Result<NewTree, Trouble> {
+fn descend_new(shelf: &Shelf, top: Option<Reference>, old: &IndexTable, terms: &Terms) -> Result<NewTree, Trouble> {
     let mut tree = NewTree { leaves: Vec::new(), branches: Vec::new(), shared: HashSet::new() };
     let Some(top) = top else { return Ok(tree) };
     let mut stack = Vec::new();
@@ -143,12 +133,7 @@ fn descend_new(
 }
 
 /// Which of these the table has with the same content.
-fn is_shared(
-    shelf: &Shelf,
-    references: &[Reference],
-    old: &IndexTable,
-    terms: &Terms,
-) -> Result<Vec<bool>, Trouble> {
+fn is_shared(shelf: &Shelf, references: &[Reference], old: &IndexTable, terms: &Terms) -> Result<Vec<bool>, Trouble> {
     let known: Vec<Option<&Entry>> = references.iter().map(|r| old.nodes.get(&r.key)).collect();
     if terms.content_addresses {
         return Ok(known.iter().map(Option::is_some).collect());

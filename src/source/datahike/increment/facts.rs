@@ -39,7 +39,9 @@ pub(super) struct IndexChange {
 }
 
 /// The facts that the changed keys of both indices are about.
-pub(super) fn changed_facts<'a>(differences: impl IntoIterator<Item = &'a Difference>) -> Result<BTreeSet<Vec<u8>>, Trouble> {
+pub(super) fn changed_facts<'a>(
+    differences: impl IntoIterator<Item = &'a Difference>,
+) -> Result<BTreeSet<Vec<u8>>, Trouble> {
     let mut facts = BTreeSet::new();
     for difference in differences {
         for key in difference.added.iter().chain(&difference.removed) {
@@ -92,11 +94,8 @@ struct States {
 }
 
 fn both_states(change: IndexChange) -> Result<BTreeMap<Vec<u8>, States>, Trouble> {
-    let mut states: BTreeMap<Vec<u8>, States> = change
-        .after
-        .into_iter()
-        .map(|(fact, after)| (fact, States { before: after.clone(), after }))
-        .collect();
+    let mut states: BTreeMap<Vec<u8>, States> =
+        change.after.into_iter().map(|(fact, after)| (fact, States { before: after.clone(), after })).collect();
     for key in change.difference.added {
         let (fact, t, asserts) = split(&key)?;
         let seen = states.get_mut(fact).is_some_and(|states| states.before.remove(&(t, asserts)));

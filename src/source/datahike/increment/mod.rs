@@ -185,12 +185,8 @@ fn changes(
             check_stamps(shelf, index, before)?;
         }
     }
-    let table = LeafTable {
-        head: mark(head),
-        attributes,
-        current: current.table,
-        temporal: Some(temporal_compared.table),
-    };
+    let table =
+        LeafTable { head: mark(head), attributes, current: current.table, temporal: Some(temporal_compared.table) };
     Ok((facts, table))
 }
 
@@ -230,11 +226,7 @@ fn is_from_current(attributes: &BTreeMap<Vec<u8>, bool>, attribute: &[u8]) -> bo
 }
 
 /// Refuses a schema under which facts that did not change are in the history or not for another reason than before.
-fn check_schema(
-    before: &BTreeMap<Vec<u8>, bool>,
-    now: &BTreeMap<Vec<u8>, bool>,
-    head: &Head,
-) -> Result<(), Trouble> {
+fn check_schema(before: &BTreeMap<Vec<u8>, bool>, now: &BTreeMap<Vec<u8>, bool>, head: &Head) -> Result<(), Trouble> {
     let is_written_first = matches!(field(&head.config, "schema-flexibility"), Some(Value::Keyword(k)) if k == "write");
     for attribute in before.keys().chain(now.keys()) {
         let flags = (before.get(attribute).copied(), now.get(attribute).copied());

@@ -275,7 +275,8 @@ impl Database {
             for (j, leaf) in std::mem::take(&mut branch.leaves).into_iter().enumerate() {
                 // A leaf keeps its range: up to its last row, the very last one everything.
                 let is_last = i == last_branch && j == last_leaf;
-                let count = if is_last { rest.len() } else { rest.partition_point(|row| leaf.rows.last() >= Some(row)) };
+                let count =
+                    if is_last { rest.len() } else { rest.partition_point(|row| leaf.rows.last() >= Some(row)) };
                 let mine: Vec<Row> = rest.drain(..count).collect();
                 if mine == leaf.rows && leaf.address != 0 {
                     leaves.push(leaf);
@@ -283,7 +284,8 @@ impl Database {
                 }
                 let changed = mine.iter().filter(|row| !leaf.stored.contains(row)).count()
                     + leaf.stored.iter().filter(|row| !mine.contains(row)).count();
-                if leaf.address != 0 && changed <= self.manner.slot_rows && !mine.is_empty() && mine.len() <= 2 * WIDTH {
+                if leaf.address != 0 && changed <= self.manner.slot_rows && !mine.is_empty() && mine.len() <= 2 * WIDTH
+                {
                     leaves.push(Leaf { rows: mine, ..leaf });
                     continue;
                 }
@@ -333,10 +335,8 @@ impl Database {
         };
         let many: Vec<_> = self.many.iter().map(|name| keyword(name)).collect();
         let no_history = [keyword("p/gone"), keyword("db/txInstant")];
-        let rschema = map(&[
-            (keyword("db.cardinality/many"), list(&many)),
-            (keyword("db/noHistory"), list(&no_history)),
-        ]);
+        let rschema =
+            map(&[(keyword("db.cardinality/many"), list(&many)), (keyword("db/noHistory"), list(&no_history))]);
         let schema: Vec<_> = ATTRIBUTES.iter().map(|name| (keyword(name), map(&[]))).collect();
         let mut record = vec![
             (keyword("schema"), map(&schema)),
@@ -361,7 +361,8 @@ impl Tree {
     }
 
     fn root_node(&self) -> Vec<u8> {
-        let last = self.branches.iter().map(|b| datom(b.leaves.last().unwrap().rows.last().unwrap())).collect::<Vec<_>>();
+        let last =
+            self.branches.iter().map(|b| datom(b.leaves.last().unwrap().rows.last().unwrap())).collect::<Vec<_>>();
         let addresses = self.branches.iter().map(|b| uuid(b.address)).collect::<Vec<_>>();
         branch_node(2, &last, &addresses, None)
     }
@@ -392,22 +393,15 @@ impl Branch {
         // As stored, so that keys lag behind what slots change.
         let last: Vec<_> = self.leaves.iter().map(|leaf| datom(leaf.stored.last().unwrap())).collect();
         let addresses: Vec<_> = self.leaves.iter().map(|leaf| uuid(leaf.address)).collect();
-        let slots: Vec<_> = self
-            .leaves
-            .iter()
-            .enumerate()
-            .filter_map(|(i, leaf)| Some((long(i as i64), leaf.slot()?)))
-            .collect();
+        let slots: Vec<_> =
+            self.leaves.iter().enumerate().filter_map(|(i, leaf)| Some((long(i as i64), leaf.slot()?))).collect();
         branch_node(1, &last, &addresses, (!slots.is_empty()).then(|| map(&slots)))
     }
 }
 
 fn branch_node(level: i64, last: &[Vec<u8>], addresses: &[Vec<u8>], slots: Option<Vec<u8>>) -> Vec<u8> {
-    let mut fields = vec![
-        (keyword("level"), long(level)),
-        (keyword("keys"), list(last)),
-        (keyword("addresses"), list(addresses)),
-    ];
+    let mut fields =
+        vec![(keyword("level"), long(level)), (keyword("keys"), list(last)), (keyword("addresses"), list(addresses))];
     fields.extend(slots.map(|slots| (keyword("slots"), slots)));
     structure("pss/branch", &map(&fields))
 }

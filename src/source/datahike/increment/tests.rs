@@ -196,9 +196,11 @@ fn an_address_that_was_used_again_is_noticed() {
     }
     let known: BTreeSet<NodeKey> = table.current.nodes.keys().copied().collect();
     let now = full(&database);
-    let reused = now.current.nodes.iter().filter(|(key, entry)| {
-        known.contains(key) && table.current.nodes[key].total != entry.total
-    });
+    let reused = now
+        .current
+        .nodes
+        .iter()
+        .filter(|(key, entry)| known.contains(key) && table.current.nodes[key].total != entry.total);
     assert!(reused.count() > 0, "the test means nothing otherwise");
     match next(&database, table).0 {
         Next::Full(reason) => assert!(matches!(reason, FullReason::Gone(_)), "{reason}"),
