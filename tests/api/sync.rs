@@ -483,6 +483,48 @@ async fn a_pruner_removes_nothing_that_an_open_chain_needs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_never_ends_does_not_keep_dead_packs_for_ever() {
+    let backend = SimulatedBackend::new();
+    backend.set_clock_ms(packstone::repository::machine::now_ms());
+    let repository = create_on(Arc::new(backend.clone())).await;
+    let (database, other) = (Database::default(), Database::default());
+    other.transact(50);
+    let forgotten = blocking({
+        let (repository, mut other) = (repository.clone(), other.clone());
+        let backup = BackupOptions { label: Some("other".to_owned()), ..options() };
+        move || other.back_up(&repository, &backup, &Silent).unwrap().id
+    })
+    .await;
+    database.transact(1);
+    let run =
+        Run::start(&repository, &database, SyncOptions { fold_every: Duration::from_millis(200), ..sync_options() });
+    run.follows().await;
+    run.has(database.transact(2)).await;
+    let pruner = open_on(Arc::new(backend.clone())).await.unwrap();
+    blocking({
+        let pruner = pruner.clone();
+        move || pruner.forget(forgotten).unwrap()
+    })
+    .await;
+    let report = prune(&pruner, Duration::from_secs(3600)).await;
+    assert!(report.packs_waiting > 0 && report.packs_removed == 0, "{report:?}");
+    // The next session of the run has read what is condemned, and says so.
+    let folds = run.count("folded");
+    let mut n = 2;
+    while run.count("folded") < folds + 2 {
+        n += 1;
+        run.has(database.transact(n)).await;
+    }
+    let report = prune(&pruner, Duration::from_secs(3600)).await;
+    assert!(report.packs_removed > 0, "{report:?}");
+    let summary = run.stop().await;
+    assert_eq!(summary.restarts, 0);
+    let fresh = open_on(Arc::new(backend.clone())).await.unwrap();
+    assert_eq!(restored(&fresh, summary.snapshot.unwrap().id, None).await, database.lines());
+    assert!(check_all(&fresh).await.is_sound());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_closed_session_acknowledges_nothing_more_and_goes_on_in_another() {
     let backend = SimulatedBackend::new();
     let repository = create_on(Arc::new(backend.clone())).await;
