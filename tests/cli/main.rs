@@ -18,4 +18,5 @@ mod look;
 mod mirror;
 mod references;
 mod shards;
+mod sync;
 mod world;
