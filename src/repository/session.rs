@@ -60,6 +60,19 @@ impl Session {
         self.id
     }
 
+    /// Promises that the session will commit no reference into a pack condemned by this gc record or an earlier one: pruners
+    /// need not wait for it to remove those.
+    pub(super) fn acknowledge(&self, keys: &Keys, gc: u64) -> Result<()> {
+        let n = self.beats.load(Ordering::SeqCst) + 1;
+        let beat = Heartbeat { n, time_ms: now_ms(), acknowledged_gc: gc };
+        // Refused: a heartbeat has just been sent under this number, and pruners wait, which harms nobody.
+        if self.store.put_new(&ObjectPath::session(self.id, n), beat.seal(keys, self.id, &random()))? == PutNew::Created
+        {
+            self.beats.store(n, Ordering::SeqCst);
+        }
+        Ok(())
+    }
+
     /// Removes the session's objects, after its outcome is decided.
     pub fn close(self) -> Result<()> {
         self.heart.abort();

@@ -218,6 +218,17 @@ impl Writer {
         self.gc_checked = self.gc.newest;
     }
 
+    /// Promises that everything which will be committed was checked against the newest gc record that was read: pruners
+    /// need not wait for this session to remove what that and older ones condemn.
+    pub fn acknowledge(&self) -> Result<()> {
+        match &self.session {
+            Some(session) if self.gc_checked > 0 && !self.must_check => {
+                session.acknowledge(self.repository.keys(), self.gc_checked)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Ends the session without publishing anything.
     pub fn abandon(&mut self) -> Result<()> {
         self.session.take().map_or(Ok(()), Session::close)

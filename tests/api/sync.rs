@@ -23,9 +23,32 @@ use crate::fixtures::{blocking, check_all, create, create_on, noise, open, open_
 /// A fact, its transaction, whether it is asserted.
 type Event = (i64, &'static str, String, i64, bool);
 
-/// A database of this test: a set of events that changes.
+/// A database of this test: a set of events that changes, and what it was when it was backed up last.
 #[derive(Clone, Default)]
-struct Database(Arc<Mutex<BTreeSet<Event>>>);
+struct Database(Arc<Mutex<BTreeSet<Event>>>, Arc<Mutex<BTreeSet<Event>>>);
+
+fn keys_of(events: &BTreeSet<Event>) -> BTreeSet<Vec<u8>> {
+    let key = |(e, a, v, t, added): &Event| {
+        let datom = Datom {
+            e: *e,
+            a: Attribute::Keyword(format!("x/{a}").into()),
+            v: Value::String(v.as_bytes().into()),
+            t: *t,
+            added: *added,
+        };
+        let mut key = Vec::new();
+        datom::encode_key(&datom, &mut key).unwrap();
+        key
+    };
+    events.iter().map(key).collect()
+}
+
+fn lines_of(events: &BTreeSet<Event>, until: i64) -> Vec<String> {
+    let line = |(e, a, v, t, added): &Event| format!("[{e} :x/{a} \"{v}\" {t} {added}]");
+    let mut lines: Vec<String> = events.iter().filter(|event| event.3 <= until).map(line).collect();
+    lines.sort();
+    lines
+}
 
 impl Database {
     /// Transaction `n` gives entity `n` a name, renames the one before, and now and then has a long text.
@@ -53,28 +76,11 @@ impl Database {
     }
 
     fn lines_until(&self, t: i64) -> Vec<String> {
-        let events = self.0.lock().unwrap();
-        let line = |(e, a, v, t, added): &Event| format!("[{e} :x/{a} \"{v}\" {t} {added}]");
-        let mut lines: Vec<String> = events.iter().filter(|event| event.3 <= t).map(line).collect();
-        lines.sort();
-        lines
+        lines_of(&self.0.lock().unwrap(), t)
     }
 
     fn keys(&self) -> BTreeSet<Vec<u8>> {
-        let events = self.0.lock().unwrap();
-        let key = |(e, a, v, t, added): &Event| {
-            let datom = Datom {
-                e: *e,
-                a: Attribute::Keyword(format!("x/{a}").into()),
-                v: Value::String(v.as_bytes().into()),
-                t: *t,
-                added: *added,
-            };
-            let mut key = Vec::new();
-            datom::encode_key(&datom, &mut key).unwrap();
-            key
-        };
-        events.iter().map(key).collect()
+        keys_of(&self.0.lock().unwrap())
     }
 
     fn max_t(&self) -> i64 {
@@ -95,7 +101,9 @@ impl Followed for Database {
     ) -> packstone::Result<Snapshot> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("history.edn");
-        std::fs::write(&path, self.lines().join("\n") + "\n").unwrap();
+        let events = self.0.lock().unwrap().clone();
+        std::fs::write(&path, lines_of(&events, i64::MAX).join("\n") + "\n").unwrap();
+        *self.1.lock().unwrap() = events;
         let mut source = DatomsSource::new(Location::Path(path));
         source.view = Some(packstone::source::datoms::View::History);
         let runtime = repository.store().runtime().clone();
@@ -104,7 +112,9 @@ impl Followed for Database {
     }
 
     fn changes(&mut self, _: &Repository, _: &Snapshot) -> packstone::Result<Box<dyn Changes>> {
-        Ok(Box::new(Feed { database: self.clone(), seen: self.keys(), t: self.max_t() }))
+        let events = self.1.lock().unwrap();
+        let t = events.iter().map(|event| event.3).max().unwrap_or(0);
+        Ok(Box::new(Feed { database: self.clone(), seen: keys_of(&events), t }))
     }
 }
 
@@ -478,9 +488,51 @@ async fn a_pruner_removes_nothing_that_an_open_chain_needs() {
     assert_eq!(summary.restarts, 0);
     let snapshot = summary.snapshot.unwrap().id;
     let report = prune(&pruner, Duration::from_secs(3600)).await;
-    assert!(report.packs_removed > 0 && report.blobs_rescued > 0, "{report:?}");
+    assert!(report.packs_removed > 0, "{report:?}");
     let fresh = open_on(Arc::new(backend.clone())).await.unwrap();
     assert_eq!(restored(&fresh, snapshot, None).await, database.lines());
+    assert!(check_all(&fresh).await.is_sound());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_never_ends_does_not_keep_dead_packs_for_ever() {
+    let backend = SimulatedBackend::new();
+    backend.set_clock_ms(packstone::repository::machine::now_ms());
+    let repository = create_on(Arc::new(backend.clone())).await;
+    let (database, other) = (Database::default(), Database::default());
+    other.transact(50);
+    let forgotten = blocking({
+        let (repository, mut other) = (repository.clone(), other.clone());
+        let backup = BackupOptions { label: Some("other".to_owned()), ..options() };
+        move || other.back_up(&repository, &backup, &Silent).unwrap().id
+    })
+    .await;
+    database.transact(1);
+    let run =
+        Run::start(&repository, &database, SyncOptions { fold_every: Duration::from_millis(200), ..sync_options() });
+    run.follows().await;
+    run.has(database.transact(2)).await;
+    let pruner = open_on(Arc::new(backend.clone())).await.unwrap();
+    blocking({
+        let pruner = pruner.clone();
+        move || pruner.forget(forgotten).unwrap()
+    })
+    .await;
+    let report = prune(&pruner, Duration::from_secs(3600)).await;
+    assert!(report.packs_waiting > 0 && report.packs_removed == 0, "{report:?}");
+    // The next session of the run has read what is condemned, and says so.
+    let folds = run.count("folded");
+    let mut n = 2;
+    while run.count("folded") < folds + 2 {
+        n += 1;
+        run.has(database.transact(n)).await;
+    }
+    let report = prune(&pruner, Duration::from_secs(3600)).await;
+    assert!(report.packs_removed > 0, "{report:?}");
+    let summary = run.stop().await;
+    assert_eq!(summary.restarts, 0);
+    let fresh = open_on(Arc::new(backend.clone())).await.unwrap();
+    assert_eq!(restored(&fresh, summary.snapshot.unwrap().id, None).await, database.lines());
     assert!(check_all(&fresh).await.is_sound());
 }
 

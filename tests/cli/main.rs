@@ -19,4 +19,5 @@ mod look;
 mod mirror;
 mod references;
 mod shards;
+mod sync;
 mod world;

@@ -6,5 +6,6 @@ mod blobs;
 mod branches;
 mod protocol;
 mod stores;
+mod sync;
 mod walks;
 mod world;

@@ -36,7 +36,7 @@ pub(super) fn finish(
 ) -> Result<Survey> {
     let published = repository.gc_records()?.newest;
     // The order is load-bearing: the record is out, now sessions are listed; whoever registers later sees the record.
-    let waiting = close_sessions(repository, published, options, report)?;
+    let acknowledged = close_sessions(repository, published, options, report)?;
     let snapshots = repository.snapshots()?;
     let tombstones = old_tombstones(&snapshots);
     let live = snapshots.into_live()?;
@@ -52,16 +52,16 @@ pub(super) fn finish(
     let settled: HashSet<PackId> = gc
         .records
         .iter()
-        .filter(|record| record.n <= published)
+        .filter(|record| record.n <= acknowledged)
         .flat_map(|record| record.condemned.iter().copied())
         .collect();
     let condemned: HashMap<PackId, u64> =
         packs.iter().filter(|(id, _)| settled.contains(id)).map(|(id, size)| (*id, *size)).collect();
-    report.packs_waiting = 0;
-    report.bytes_waiting = 0;
-    if waiting {
-        report.packs_waiting = condemned.len() as u64;
-        report.bytes_waiting = condemned.values().sum();
+    let is_waiting = |id: &PackId| gc.condemned.contains(id) && !settled.contains(id);
+    let waiting: Vec<u64> = packs.iter().filter(|(id, _)| is_waiting(id)).map(|(_, size)| *size).collect();
+    report.packs_waiting = waiting.len() as u64;
+    report.bytes_waiting = waiting.iter().sum();
+    if acknowledged < published && condemned.is_empty() {
         return Ok(Survey { gc, snapshots: ids, marks, orphans: Vec::new() });
     }
     let rescued = rescue(repository, &marks, report)?;
@@ -78,7 +78,8 @@ pub(super) fn finish(
         report.tombstones_removed += 1;
     }
     let old = machine::now_ms() - TOMBSTONE_MS;
-    for record in gc.records.iter().filter(|record| record.n < published && record.time_ms < old) {
+    let is_done = |n: u64| n < published && n <= acknowledged;
+    for record in gc.records.iter().filter(|record| is_done(record.n) && record.time_ms < old) {
         repository.store().delete(&ObjectPath::gc(record.n))?;
     }
     for (path, stat) in repository.store().list("ledger/")? {
@@ -90,15 +91,16 @@ pub(super) fn finish(
     Ok(Survey { gc, snapshots: ids, marks, orphans: Vec::new() })
 }
 
-/// Closes sessions that are dead or idle for too long, and cleans up after those that have ended. Whether any is left
-/// that might count on a condemned pack.
+/// Closes sessions that are dead or idle for too long, and cleans up after those that have ended. Returns the newest gc record
+/// up to which no session is left that might count on a pack it condemns; `published` where there is none at all.
 pub(super) fn close_sessions(
     repository: &Repository,
     published: u64,
     options: &PruneOptions,
     report: &mut PruneReport,
-) -> Result<bool> {
+) -> Result<u64> {
     report.open_sessions.clear();
+    let (mut acknowledged, mut open) = (published, HashSet::new());
     let idle = i64::try_from(options.idle_limit.as_millis()).unwrap_or(i64::MAX);
     for session in repository.open_sessions()? {
         let decided = match repository.outcome(session.id)? {
@@ -118,18 +120,23 @@ pub(super) fn close_sessions(
             for path in session.objects.iter().rev() {
                 repository.store().delete(path)?;
             }
-        } else if session.acknowledged_gc < published {
-            report.open_sessions.push(session.id);
+        } else {
+            open.insert(session.id);
+            acknowledged = acknowledged.min(session.acknowledged_gc);
+            if session.acknowledged_gc < published {
+                report.open_sessions.push(session.id);
+            }
         }
     }
     // The order is load-bearing: chains after sessions. Whoever closed a session of a chain may be about to fold it, in a
     // session that this pruner has not seen.
     for session in crate::ops::sync::unsettled(repository)? {
-        if !report.open_sessions.contains(&session) {
+        if !open.contains(&session) {
             report.open_sessions.push(session);
+            acknowledged = 0;
         }
     }
-    Ok(!report.open_sessions.is_empty())
+    Ok(acknowledged)
 }
 
 /// Copies what a live snapshot needs and only condemned packs hold. Condemned packs themselves stay dead.

@@ -93,7 +93,12 @@ impl Follower<'_> {
                 stream.close()?;
                 Ok(end)
             }
-            Err(error) => Err(error),
+            Err(error) => {
+                // Of a session with a chain this does nothing; another one would keep pruners waiting. It is the error that
+                // says what is wrong.
+                let _ = stream.close();
+                Err(error)
+            }
         }
     }
 

@@ -80,6 +80,7 @@ impl Stream {
         if base.gc_checked != writer.gc_checked() {
             store_again(&mut writer, &base.roots)?;
         }
+        writer.acknowledge()?;
         Ok(Self {
             repository: repository.clone(),
             options,
@@ -257,6 +258,7 @@ impl Stream {
         if writer.must_check() {
             store_again(&mut writer, &snapshot.roots)?;
         }
+        writer.acknowledge()?;
         let (repository, options) = (self.repository.clone(), self.options.clone());
         *self = Self {
             repository,

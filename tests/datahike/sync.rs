@@ -1,0 +1,136 @@
+//! Real stores whose head goes from commit to commit while they are followed.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use packstone::backend::LocalBackend;
+use packstone::datahike::{Head, StoreKey};
+use packstone::ops::{self, BackupOptions, FollowedDatahike, Stop, SyncEvent, SyncOptions, View};
+use packstone::record::datom::Value;
+use packstone::repository::{OpenOptions, Repository, Secret};
+
+use crate::world::{Home, Unpacked, assert_same};
+
+/// The heads of a store's main branch as files, oldest first, as far as their commits are kept and their nodes were not used
+/// again.
+fn heads(unpacked: &Unpacked, most: usize) -> Vec<(i64, Vec<u8>)> {
+    let store = unpacked.store();
+    let now = std::fs::read(head_file(unpacked)).unwrap();
+    let meta_len = u32::from_be_bytes(now[4..8].try_into().unwrap()) as usize;
+    let mut head = store.head("db").unwrap();
+    let mut heads = vec![(head.max_tx, now.clone())];
+    while heads.len() < most {
+        let [Value::Uuid(parent)] = head.parents.as_slice() else { break };
+        let Some(blob) = store.blob(StoreKey::address(parent)).unwrap() else { break };
+        let Ok(older) = Head::decode("db", &blob) else { break };
+        // The value of the older record under the metadata of the branch.
+        heads.push((older.max_tx, [&now[..20 + meta_len], &blob.bytes].concat()));
+        head = older;
+    }
+    heads.reverse();
+    heads
+}
+
+fn head_file(unpacked: &Unpacked) -> std::path::PathBuf {
+    unpacked.path().join(StoreKey::keyword("db").file_name())
+}
+
+/// As Datahike does it.
+fn put_head(unpacked: &Unpacked, bytes: &[u8]) {
+    let new = head_file(unpacked).with_extension("ksv.new");
+    std::fs::write(&new, bytes).unwrap();
+    std::fs::rename(new, head_file(unpacked)).unwrap();
+}
+
+async fn reopen(home: &Home) -> Repository {
+    let backend = LocalBackend::open(home.folder.path().join("repository")).await.unwrap();
+    Repository::open(Arc::new(backend), Secret::key_file(vec![7; 32]), OpenOptions::default()).await.unwrap()
+}
+
+async fn restored(repository: &Repository, id: packstone::id::SnapshotId, view: View, to: &Path) -> Vec<String> {
+    use packstone::target::datoms::{Format, Location, Options};
+    let target = Options { format: Some(Format::Edn), overwrite: true, ..Options::default() };
+    let options = ops::RestoreOptions { view, target, ..ops::RestoreOptions::default() };
+    let location = Location::Path(to.to_owned());
+    ops::restore(repository, id, location, options, Arc::new(packstone::progress::Silent)).await.unwrap();
+    let mut lines: Vec<_> = std::fs::read_to_string(to).unwrap().lines().map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+async fn follow(name: &str, least: usize) {
+    let unpacked = Unpacked::fixture(name);
+    let heads = heads(&unpacked, 12);
+    assert!(heads.len() >= least, "{name} keeps {} commits", heads.len());
+    put_head(&unpacked, &heads[0].1);
+    let home = Home::new().await;
+    let out = home.folder.path().join("out.edn");
+    let (stop, durable) = (Stop::default(), Arc::new(Mutex::new((false, Vec::new(), Vec::new()))));
+    let observer = {
+        let durable = Arc::clone(&durable);
+        move |event: SyncEvent<'_>| match event {
+            SyncEvent::Following { .. } => durable.lock().unwrap().0 = true,
+            SyncEvent::Durable { t, .. } => durable.lock().unwrap().1.push(t),
+            SyncEvent::Lost { reason } => durable.lock().unwrap().2.push(reason.to_owned()),
+            _ => {}
+        }
+    };
+    let backup = BackupOptions { label: Some("test".to_owned()), ..BackupOptions::default() };
+    let options = SyncOptions { backup, ..SyncOptions::default() };
+    let task = {
+        let (repository, stop) = (home.repository.clone(), stop.clone());
+        let followed = Box::new(FollowedDatahike::new(unpacked.source()));
+        tokio::spawn(async move { ops::sync(&repository, followed, options, stop, Arc::new(observer)).await })
+    };
+    let until = |what: &dyn Fn(&(bool, Vec<i64>, Vec<String>)) -> bool| {
+        for _ in 0..1000 {
+            if what(&durable.lock().unwrap()) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("{name}: nothing happens: {:?}", durable.lock().unwrap());
+    };
+    tokio::task::block_in_place(|| until(&|state| state.0));
+    for (t, head) in &heads[1..] {
+        put_head(&unpacked, head);
+        tokio::task::block_in_place(|| until(&|state| state.1.last() == Some(t)));
+    }
+    assert!(durable.lock().unwrap().2.is_empty(), "{name}: {:?}", durable.lock().unwrap().2);
+    // Another process reads it from the segments.
+    let other = reopen(&home).await;
+    let unfolded = {
+        let other = other.clone();
+        tokio::task::spawn_blocking(move || ops::unfolded(&other).unwrap().pop().unwrap()).await.unwrap()
+    };
+    assert_eq!(unfolded.t, heads.last().unwrap().0);
+    let history = restored(&other, unfolded.snapshot.id, View::History, &out).await;
+    let current = restored(&other, unfolded.snapshot.id, View::Current, &out).await;
+    stop.ask();
+    let folded = task.await.unwrap().unwrap().snapshot.unwrap();
+    assert_eq!(folded.id, unfolded.snapshot.id);
+    // Reading the whole store gives the very same trees and properties.
+    let whole = Home::new().await;
+    let fresh = whole.backup(unpacked.source()).await.unwrap();
+    let digests = |snapshot: &packstone::format::Snapshot| -> Vec<_> {
+        snapshot.roots.iter().map(|root| (root.name.clone(), root.records, root.digest.clone())).collect()
+    };
+    assert_eq!(digests(&folded), digests(&fresh.snapshot), "{name}");
+    assert_eq!(folded.properties, fresh.snapshot.properties, "{name}");
+    assert_eq!(folded.sources[0].consistency_point, fresh.snapshot.sources[0].consistency_point);
+    assert_same(&history, &whole.restored(&fresh, None, View::History).await, name);
+    assert_same(&current, &whole.restored(&fresh, None, View::Current).await, name);
+    let again = home.backup(unpacked.source()).await.unwrap();
+    assert_eq!(again.snapshot.roots, folded.roots, "{name}: an increment on top finds nothing to change");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commits_of_a_real_store_are_told_one_by_one() {
+    follow("store-bf8", 3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commits_of_a_store_with_content_addresses_are_told() {
+    follow("store-crypto", 2).await;
+}
