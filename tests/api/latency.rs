@@ -153,7 +153,7 @@ async fn a_restore_takes_few_serial_requests() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_check_of_all_data_takes_few_serial_requests() {
     let place = Place::new().await;
-    for (read_data, most) in [(ReadData::None, 16), (ReadData::All, 16)] {
+    for (read_data, most) in [(ReadData::None, 17), (ReadData::All, 17)] {
         let (repository, far, opened) = place.far().await;
         let check = CheckOptions { read_data, ..CheckOptions::default() };
         let report = ops::check(&repository, check, Arc::new(Silent)).await.unwrap();

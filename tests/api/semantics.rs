@@ -86,14 +86,14 @@ async fn the_state_at_every_t_is_what_transactions_mean() {
     // In order, in reverse, and in the order of the text: the input's order means nothing.
     let mut lines: Vec<&str> = LOG.lines().collect();
     let mut roots = BTreeSet::new();
-    for _ in 0..3 {
+    for round in 0..3 {
         std::fs::write(&source, lines.join("\n") + "\n").unwrap();
         let summary = backup(&repository, &source).await.unwrap();
         roots.insert(summary.snapshot.roots[0].id.unwrap().to_string());
         for t in 0..=10 {
             assert_eq!(as_of(&repository, &summary, t).await, state(LOG, t), "t {t}");
         }
-        let out = folder.path().join("history.edn");
+        let out = folder.path().join(format!("history-{round}.edn"));
         restore(&repository, &summary, &out, whole(View::History, Format::Edn)).await.unwrap();
         let mut all: Vec<&str> = LOG.lines().collect();
         all.sort_unstable();

@@ -228,17 +228,6 @@ pub fn without_secrets(location: &str) -> String {
     }
 }
 
-/// Makes a store at a location, as [`open`] takes them, where there is none yet.
-pub fn create(location: &str) -> Result<Arc<dyn Home>> {
-    match location.split_once(':') {
-        Some((scheme, _)) if is_scheme(scheme) => {
-            let message = format!("stores of the kind {scheme}: are not written");
-            Err(Error::new(ErrorKind::Usage, format!("datahike:{scheme}:"), message))
-        }
-        _ => Ok(Arc::new(FileHome::create(PathBuf::from(location))?)),
-    }
-}
-
 /// Whether what stands before a colon is a scheme rather than part of a path.
 fn is_scheme(text: &str) -> bool {
     text.len() > 1 && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'+')

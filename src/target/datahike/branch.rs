@@ -129,7 +129,10 @@ impl<'t> BranchWriter<'t> {
             .map_err(|e| Error::new(ErrorKind::Data, "schema", "cannot be written").because(e))?;
         let key = Value::Uuid(schema_key);
         let blob = encode_head::blob(&key, Lifetime::Immutable, &writer.finish(), now, Compression::None);
-        target.blobs.put(blob.map_err(|e| Error::damaged("schema", e))?)?;
+        // Branches with the same schema share its blob.
+        if target.schemas.insert(schema_key) {
+            target.blobs.put(blob.map_err(|e| Error::damaged("schema", e))?)?;
+        }
 
         let number = |name: &str| description.properties.get(name).and_then(|text| text.parse::<i64>().ok());
         let mut commit = shape.address();

@@ -137,7 +137,8 @@ fn a_database_in_use_is_read_with_its_write_ahead_log_and_as_of_the_start() {
     let (lines, _) = read(&path, OnError::Abort).unwrap();
     assert_eq!(lines, ["[1 :attr 1 5 true]", "[3 :attr 3 6 true]"]);
     put(9, "x", None);
-    assert!(read(&path, OnError::Abort).unwrap_err().to_string().contains("address 9: not EDN"));
+    let error = read(&path, OnError::Abort).unwrap_err().to_string();
+    assert!(error.contains("address 9: not EDN"), "{error}");
     put(7, "[\"^ \",\"~:keys\",[[1,\"~:attr\",1,5]]]", Some("[\"x\"]"));
     assert!(read(&path, OnError::Abort).unwrap_err().to_string().contains("no list of integers"));
 }
