@@ -159,6 +159,7 @@ fn changes(
     let (Some(old_temporal), Some(temporal)) = (&old.temporal, &head.temporal_eavt) else {
         return Err(Trouble::Before(FullReason::History));
     };
+    shelf.begin(head.last_write);
     let attributes = attributes(schema);
     check_schema(&old.attributes, &attributes, head)?;
     let terms = Terms { content_addresses: head.has_content_addresses(), max_changes };
@@ -182,6 +183,10 @@ fn changes(
     // What is being read is not collected while it is reachable; once the branch has moved on it may be.
     let now = shelf.store().head(&head.branch)?;
     if now.bytes_hash != head.bytes_hash {
+        if let Some(node) = shelf.too_new() {
+            let what = format!("node {node} was written after the head that names it: its address was used again");
+            return Err(Trouble::Now(what));
+        }
         for (index, before) in [(&current.table, &old.current), (&temporal_compared.table, old_temporal)] {
             check_stamps(shelf, index, before)?;
         }

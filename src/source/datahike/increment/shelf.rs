@@ -59,6 +59,10 @@ struct Kept {
     order: VecDeque<(Address, Stamp)>,
     bytes: usize,
     stats: ReadStats,
+    /// When the head that is read was written, milliseconds since 1970.
+    written_by: Option<i64>,
+    /// The first node that says it was written later.
+    too_new: Option<String>,
 }
 
 impl Shelf {
@@ -81,6 +85,18 @@ impl Shelf {
     /// Starts to count anew.
     pub(super) fn reset_stats(&self) {
         self.lock().stats = ReadStats::default();
+    }
+
+    /// From now on nodes of a head written at this time are read: none can be newer.
+    pub(super) fn begin(&self, head_written: Option<i64>) {
+        let mut kept = self.lock();
+        kept.written_by = head_written;
+        kept.too_new = None;
+    }
+
+    /// A node read since that is newer than its head: its address was used again, or the writer's clock was put back.
+    pub(super) fn too_new(&self) -> Option<String> {
+        self.lock().too_new.clone()
     }
 
     pub(super) fn stamps(&self, addresses: &[Address]) -> Result<Vec<Option<Stamp>>> {
@@ -169,6 +185,12 @@ impl Shelf {
         let stored = stored.ok_or_else(|| wrong(&"no such blob"))?;
         let key = StoreKey::address(&reference.key.address.unwrap_or_default());
         let blob = self.store.decode(key, stored).map_err(|why| wrong(&why))?;
+        {
+            let mut kept = self.lock();
+            if blob.last_write.zip(kept.written_by).is_some_and(|(written, by)| written > by) {
+                kept.too_new.get_or_insert_with(|| spell(&reference.key));
+            }
+        }
         let node = Node::decode(&blob.bytes).map_err(|why| wrong(&why))?;
         content(reference, node).map_err(|why| wrong(&why))
     }
