@@ -11,7 +11,7 @@ mod row;
 mod schema;
 mod tree;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -85,6 +85,8 @@ pub struct Target {
     options: Options,
     blobs: Blobs,
     heads: Vec<Head>,
+    /// Schemas that are written: branches often have the same.
+    schemas: HashSet<[u8; 16]>,
     written: Written,
 }
 
@@ -105,7 +107,15 @@ impl Target {
             return Err(Error::new(ErrorKind::Usage, home.name(), "nodes have at least 4 children"));
         }
         let blobs = Blobs::new(Arc::clone(&home), options.now);
-        Ok(Self { home, location: location.to_owned(), options, blobs, heads: Vec::new(), written: Written::default() })
+        Ok(Self {
+            home,
+            location: location.to_owned(),
+            options,
+            blobs,
+            heads: Vec::new(),
+            schemas: HashSet::new(),
+            written: Written::default(),
+        })
     }
 
     /// Begins a branch; the one before must be finished.
