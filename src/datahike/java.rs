@@ -1,6 +1,6 @@
 //! Numbers as Java's `toString` writes them (JDK 19 and later): what hashes of numbers are made of.
 
-use num_bigint::{BigInt, Sign};
+use num_bigint::Sign;
 
 use crate::record::datom::BigDecimal;
 
@@ -83,13 +83,10 @@ pub fn decimal(number: &BigDecimal) -> String {
     }
 }
 
-/// `Ratio.toString`.
-pub fn ratio(numerator: &BigInt, denominator: &BigInt) -> String {
-    format!("{numerator}/{denominator}")
-}
-
 #[cfg(test)]
 mod tests {
+    use num_bigint::BigInt;
+
     use super::*;
 
     #[test]

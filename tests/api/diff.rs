@@ -15,7 +15,7 @@ use crate::fixtures::{backup, create, noise, open, sorted_lines, verify, write_d
 async fn lines(repository: &Repository, a: &BackupSummary, b: &BackupSummary) -> Vec<(bool, String)> {
     let found = Arc::new(Mutex::new(Vec::new()));
     let sink = Arc::clone(&found);
-    let summary = ops::diff(repository, a.snapshot.id, b.snapshot.id, move |difference, datom| {
+    let summary = ops::diff(repository, a.snapshot.id, b.snapshot.id, None, move |difference, datom| {
         let mut text = Vec::new();
         edn::print_datom(datom, &mut text);
         let text = String::from_utf8(text).unwrap();
@@ -82,6 +82,6 @@ async fn a_snapshot_that_is_not_there_cannot_be_compared() {
     let folder = tempfile::tempdir().unwrap();
     let repository = create(&folder.path().join("repository")).await;
     let id = SnapshotId::new([1; 16]);
-    let result = ops::diff(&repository, id, id, |_, _| Ok(())).await;
+    let result = ops::diff(&repository, id, id, None, |_, _| Ok(())).await;
     assert_eq!(result.unwrap_err().kind(), ErrorKind::NotFound);
 }

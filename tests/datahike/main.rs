@@ -1,0 +1,10 @@
+//! Datahike's stores: real ones read back, damaged ones refused, moving ones caught.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod blobs;
+mod branches;
+mod protocol;
+mod stores;
+mod walks;
+mod world;

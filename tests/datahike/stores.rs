@@ -1,0 +1,180 @@
+//! Real stores: source, repository, EDN; compared with the database's own answer.
+
+use std::path::Path;
+
+use packstone::ErrorKind;
+use packstone::datahike::{Head, Secret};
+use packstone::ops::{DatahikeSource, View};
+use packstone::record::datom::edn;
+
+use crate::world::{Home, Unpacked, answer_file, assert_same, properties, root, shared, without_signs_of_zero};
+
+/// What goes through a repository is what the database answers.
+async fn check(unpacked: &Unpacked, history: Option<&[String]>, current: &[String]) {
+    let home = Home::new().await;
+    let name = unpacked.location();
+    let summary = home.backup(unpacked.source()).await.unwrap();
+    let found = home.restored(&summary, None, View::Current).await;
+    assert_same(&found, &without_signs_of_zero(current), &format!("{name}: current"));
+    let expected = history.unwrap_or(current);
+    let found = home.restored(&summary, None, View::AsBackedUp).await;
+    assert_same(&found, &without_signs_of_zero(expected), &format!("{name}: history"));
+    assert_eq!(properties(&summary)["view"], if history.is_some() { "history" } else { "current" });
+    // The same datoms as lines have the same root.
+    let lines = home.folder.path().join("lines.edn");
+    std::fs::write(&lines, without_signs_of_zero(expected).join("\n") + "\n").unwrap();
+    if history.is_some() {
+        let of_lines = home.backup_datoms(&lines).await;
+        assert_eq!(root(&summary, "log").id, root(&of_lines, "log").id, "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_stores_of_every_kind_are_what_the_database_answers() {
+    for name in ["store-a", "store-aes", "store-attrrefs", "store-bf8", "store-crypto", "store-diffbuf", "store1607"] {
+        let unpacked = Unpacked::fixture(name);
+        check(&unpacked, Some(&unpacked.answer("history")), &unpacked.answer("current")).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_of_0_6_is_what_the_database_answers() {
+    let unpacked = Unpacked::fixture("a-small-history");
+    let answers = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/a-small-history");
+    let history = answer_file(&answers.join("datoms-history.edn"));
+    let current = answer_file(&answers.join("datoms-current.edn"));
+    assert_eq!((history.len(), current.len()), (1257, 1051));
+    check(&unpacked, Some(&history), &current).await;
+    // 38 current datoms are not in the history with their transaction: these are kept as exceptions.
+    let home = Home::new().await;
+    let summary = home.backup(unpacked.source()).await.unwrap();
+    assert!(root(&summary, "exceptions").records >= 38);
+    let properties = properties(&summary);
+    assert_eq!((properties["max-t"].as_str(), properties["max-eid"].as_str()), ("536870922", "72"));
+    assert_eq!(properties["branches"], "[:db]");
+    assert_eq!(summary.snapshot.sources[0].consistency_point, "t 536870922");
+    assert!(summary.snapshot.sources[0].atomic);
+    assert!(properties["commit"].len() == 36 && properties["parents"].starts_with("#{"), "{properties:?}");
+    assert!(properties["schema"].contains(":db/valueType"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn store_dump_and_export_of_one_database_have_one_root() {
+    let Some(shared) = shared() else { return };
+    for (name, other) in [
+        ("head-small-history", "head-small-history/dump-history-gzip"),
+        ("h-small-importable", "h-small-importable/export-db.cbor"),
+    ] {
+        let unpacked = Unpacked::of(&shared.join(name).join("store.tar.zst"), "store");
+        let home = Home::new().await;
+        let store = home.backup(unpacked.source()).await.unwrap();
+        let other = home.backup_datoms(&shared.join(other)).await;
+        assert_eq!(root(&store, "log").id, root(&other, "log").id, "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_large_and_small_stores_of_the_first_set_are_what_the_database_answers() {
+    let Some(shared) = shared() else { return };
+    for name in ["a-small-history", "e-attribute-refs", "h-small-importable", "head-small-history"] {
+        let folder = shared.join(name);
+        let unpacked = Unpacked::of(&folder.join("store.tar.zst"), "store");
+        let answer = |view: &str| answer_file(&folder.join(format!("datoms-{view}.edn")));
+        check(&unpacked, Some(&answer("history")), &answer("current")).await;
+    }
+    let c = shared.join("c-200k");
+    for (store, answers) in [("store", c.clone()), ("store-tx10", c.join("at-tx10")), ("store-gc", c.clone())] {
+        let unpacked = Unpacked::of(&c.join("stores.tar.zst"), store);
+        let answer = |view: &str| answer_file(&answers.join(format!("datoms-{view}.edn.gz")));
+        check(&unpacked, Some(&answer("history")), &answer("current")).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_second_set_of_stores_is_what_the_database_answers() {
+    let Some(shared) = shared() else { return };
+    let packed = shared.join("datahike-stores.tar.zst");
+    let unpacked = Unpacked::of(&packed, "store-nograph");
+    check(&unpacked, Some(&unpacked.answer("history")), &unpacked.answer("current")).await;
+    // The answers of store-amp are of an earlier transaction: the sizes are what the head says.
+    let amp = Unpacked::of(&packed, "store-amp");
+    let head: Head = amp.store().head("db").unwrap();
+    let home = Home::new().await;
+    let summary = home.backup(amp.source()).await.unwrap();
+    assert_eq!(root(&summary, "log").records, 21_259);
+    assert_eq!(home.restored(&summary, None, View::Current).await.len() as u64, head.eavt.count.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_are_not_kept() {
+    let config = edn::parse_value(
+        br#"{:keep-history? true :store {:backend :jdbc :dbtype "postgresql" :host "h" :user "u" :password "hunter2"
+             :jdbcUrl "jdbc:x?password=hunter2" :path "s3://k:hunter2@b" :nested {:secret "hunter2"}}
+            :writer {:backend :datahike-server :token "hunter2"}}"#,
+    )
+    .unwrap();
+    let mut text = Vec::new();
+    edn::print_value(&packstone::source::datahike::redacted(&config), &mut text);
+    let text = String::from_utf8(text).unwrap();
+    assert!(!text.contains("hunter2") && !text.contains("\"u\""), "{text}");
+    assert!(text.contains(":keep-history? true") && text.contains("postgresql") && text.contains(":datahike-server"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_is_refused_by_its_name() {
+    let home = Home::new().await;
+    let hitchhiker = Unpacked::fixture("store1607hh");
+    let error = home.backup(hitchhiker.source()).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Data && error.to_string().contains("hitchhiker"), "{error}");
+    assert!(error.to_string().contains("export"), "{error}");
+
+    let aes = Unpacked::fixture("store-aes");
+    let error = home.backup(DatahikeSource::new(aes.location(), None)).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::WrongKey && error.to_string().contains("key"), "{error}");
+    let error = home.backup(DatahikeSource::new(aes.location(), Some(Secret::text("wrong")))).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::WrongKey && !error.to_string().contains("wrong key of"), "{error}");
+
+    let folder = tempfile::tempdir().unwrap();
+    let refused = async |location: &Path| {
+        home.backup(DatahikeSource::new(location.to_str().unwrap(), None)).await.unwrap_err().to_string()
+    };
+    assert!(refused(folder.path()).await.contains("empty directory"));
+    std::fs::create_dir(folder.path().join("meta")).unwrap();
+    assert!(refused(folder.path()).await.contains("before version 0.6"));
+    std::fs::remove_dir(folder.path().join("meta")).unwrap();
+    std::fs::write(folder.path().join("B_0594e3b6-9635-5c99-8142-412accf3023b"), "x").unwrap();
+    assert!(refused(folder.path()).await.contains("before version 0.6"));
+    std::fs::remove_file(folder.path().join("B_0594e3b6-9635-5c99-8142-412accf3023b")).unwrap();
+    std::fs::create_dir(folder.path().join("roots")).unwrap();
+    assert!(refused(folder.path()).await.contains("Datomic"));
+    std::fs::remove_dir(folder.path().join("roots")).unwrap();
+    std::fs::write(folder.path().join("notes.txt"), "x").unwrap();
+    assert!(refused(folder.path()).await.contains("not a file store"));
+    assert!(refused(&folder.path().join("notes.txt")).await.contains("not a directory"));
+    let error = home.backup(DatahikeSource::new("/nonexistent/store", None)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+}
+
+#[test]
+fn a_directory_is_never_made_or_written() {
+    let unpacked = Unpacked::fixture("store1607");
+    let before = listing(&unpacked.path());
+    let store = unpacked.store();
+    store.head("db").unwrap();
+    store.branches().unwrap();
+    store.home().list().unwrap();
+    assert!(store.head("nonexistent").is_err());
+    assert_eq!(listing(&unpacked.path()), before);
+}
+
+fn listing(path: &Path) -> Vec<(String, u64, std::time::SystemTime)> {
+    let entries = std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap());
+    let mut names: Vec<_> = entries
+        .map(|entry| {
+            let metadata = entry.metadata().unwrap();
+            (entry.file_name().into_string().unwrap(), metadata.len(), metadata.modified().unwrap())
+        })
+        .collect();
+    names.sort();
+    names
+}
