@@ -123,14 +123,12 @@ impl<'t> BranchWriter<'t> {
             indices.push(finished(target, &mut tree)?);
         }
         let schema_key = encode_head::schema_key(&schema.meta).unwrap_or_else(|| shape.address());
-        let mut writer = Writer::new();
-        writer
-            .value(&schema.meta)
-            .map_err(|e| Error::new(ErrorKind::Data, "schema", "cannot be written").because(e))?;
-        let key = Value::Uuid(schema_key);
-        let blob = encode_head::blob(&key, Lifetime::Immutable, &writer.finish(), now, Compression::None);
-        // Branches with the same schema share its blob.
         if target.schemas.insert(schema_key) {
+            let mut writer = Writer::new();
+            let refused = |why| Error::new(ErrorKind::Data, "schema", "cannot be written").because(why);
+            writer.value(&schema.meta).map_err(refused)?;
+            let key = Value::Uuid(schema_key);
+            let blob = encode_head::blob(&key, Lifetime::Immutable, &writer.finish(), now, Compression::None);
             target.blobs.put(blob.map_err(|e| Error::damaged("schema", e))?)?;
         }
 

@@ -85,7 +85,7 @@ pub struct Target {
     options: Options,
     blobs: Blobs,
     heads: Vec<Head>,
-    /// Keys of the schemas that are written.
+    /// Schemas that are written: branches often have the same.
     schemas: HashSet<[u8; 16]>,
     written: Written,
 }

@@ -19,7 +19,7 @@ use crate::datahike::{Compression, Head, IndexOrder, IndexRoot, Store, field, ha
 use crate::record::datom::{Datom, edn};
 
 /// What the fixtures hold: archive, store in it, whether its generation is the one that is written.
-const STORES: [(&str, &str, bool); 13] = [
+const STORES: [(&str, &str, bool); 12] = [
     ("datahike-stores", "store-a", true),
     ("datahike-stores", "store-bf8", true),
     ("datahike-stores", "store-nograph", true),
@@ -27,7 +27,6 @@ const STORES: [(&str, &str, bool); 13] = [
     ("datahike-stores", "store-diffbuf", true),
     ("datahike-stores", "store-attrrefs", true),
     ("datahike-stores", "store1607", false),
-    ("datahike-stores", "store-amp", true),
     ("head-small-history/store", "store", true),
     ("a-small-history/store", "store", false),
     ("h-small-importable/store", "store", false),
@@ -49,12 +48,11 @@ fn unpacked(into: &Path) -> Vec<(String, PathBuf, bool)> {
         if !file.is_file() {
             continue;
         }
-        if !place.is_dir() {
-            std::fs::create_dir_all(&place).unwrap();
-            let unpack = "zstd -dc --long=27 \"$1\" | tar x -C \"$2\"";
-            let status = Command::new("sh").args(["-c", unpack, "sh"]).arg(&file).arg(&place).status().unwrap();
-            assert!(status.success(), "{}", file.display());
-        }
+        std::fs::create_dir_all(&place).unwrap();
+        let unpack = "zstd -dc --long=27 \"$1\" | tar x -C \"$2\" \"$3\"";
+        let mut command = Command::new("sh");
+        let status = command.args(["-c", unpack, "sh"]).arg(&file).arg(&place).arg(store).status().unwrap();
+        assert!(status.success(), "{}", file.display());
         found.push((format!("{archive}/{store}"), place.join(store), same));
     }
     if found.is_empty() {
@@ -234,13 +232,13 @@ fn real_nodes_are_encoded_to_their_own_bytes() {
         }
         let store = open(&path);
         let (mut leaves, mut branches) = (0, 0);
+        let tree = match store.head("db").unwrap().eavt.branching_factor {
+            0 => 512,
+            factor => factor as usize,
+        };
         for file in store.home().list().unwrap() {
             let blob = store.blob(file).unwrap().unwrap();
             let Ok(node) = Node::decode(&blob.bytes) else { continue };
-            let tree = match store.head("db").unwrap().eavt.branching_factor {
-                0 => 512,
-                factor => factor as usize,
-            };
             let bytes = match &node {
                 Node::Leaf(leaf) => {
                     leaves += 1;
@@ -310,7 +308,12 @@ fn a_store_written_again_has_the_same_indices_and_sound_nodes() {
             }
             assert!(written.blobs > 8 && written.notes.is_empty(), "{name}: {written:?}");
             // Everything that is there is reachable: nodes, schemas, and of each branch commit and head; and the list.
-            assert_eq!(store.home().list().unwrap().len() as u64, written.blobs, "{name}");
+            let blobs = store.home().list().unwrap().len() as u64;
+            if store.head("db").unwrap().has_content_addresses() {
+                assert!(blobs <= written.blobs, "{name}");
+            } else {
+                assert_eq!(blobs, written.blobs, "{name}");
+            }
         }
     }
 }
