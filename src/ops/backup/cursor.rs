@@ -164,10 +164,11 @@ mod tests {
 
     fn cursors() -> impl Strategy<Value = Cursor> {
         type Id = Option<[u8; 32]>;
-        let branch = any::<(Option<[u8; 16]>, i64, Id, Id, [u8; 32], Option<Vec<u8>>)>();
+        type Parts = (Option<[u8; 16]>, i64, Id, Id, [u8; 32], Option<Vec<u8>>);
+        let branch = any::<Parts>();
         let branches = prop::collection::btree_map("[a-z]{1,4}", branch, 0..3);
         (any::<u64>(), branches).prop_map(|(increments, branches)| {
-            let branch = |(name, parts): (String, (Option<[u8; 16]>, i64, Id, Id, [u8; 32], Option<Vec<u8>>))| {
+            let branch = |(name, parts): (String, Parts)| {
                 let (commit, max_tx, log, exceptions, table, inline) = parts;
                 let roots = [log.map(BlobId::new), exceptions.map(BlobId::new)];
                 Branch { name, commit, max_tx, roots, table, inline }

@@ -30,7 +30,10 @@ pub struct FactState {
 }
 
 /// Events of facts: (t, asserts) by fact.
-pub(super) type Events = BTreeMap<Vec<u8>, BTreeSet<([u8; 8], bool)>>;
+pub(super) type Events = BTreeMap<Vec<u8>, EventSet>;
+
+/// Events of one fact: (t, asserts).
+pub(super) type EventSet = BTreeSet<([u8; 8], bool)>;
 
 /// An index: how it differs from what it was, and all it now has of the changed facts.
 pub(super) struct IndexChange {
@@ -70,7 +73,7 @@ pub(super) fn fact_changes(
         let attribute_len = attribute_len(rest).map_err(|_| short())?;
         let from_current = from_current(&rest[..attribute_len]);
         let (current, temporal) = (current.get(&fact), temporal.get(&fact));
-        let side = |pick: fn(&States) -> &BTreeSet<([u8; 8], bool)>| {
+        let side = |pick: fn(&States) -> &EventSet| {
             let mut log = temporal.map(pick).cloned().unwrap_or_default();
             let current = current.map(pick);
             if from_current {
@@ -89,8 +92,8 @@ pub(super) fn fact_changes(
 
 #[derive(Default)]
 struct States {
-    before: BTreeSet<([u8; 8], bool)>,
-    after: BTreeSet<([u8; 8], bool)>,
+    before: EventSet,
+    after: EventSet,
 }
 
 fn both_states(change: IndexChange) -> Result<BTreeMap<Vec<u8>, States>, Trouble> {

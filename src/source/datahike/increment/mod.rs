@@ -114,6 +114,7 @@ impl Increments {
     ///
     /// # Errors
     /// Only what the home or the head itself fails with; what else is in the way is a [`Next::Full`].
+    #[allow(clippy::should_implement_trait, reason = "a branch has no last state, so this is no iterator")]
     pub fn next(&mut self) -> Result<Next> {
         self.shelf.reset_stats();
         let Some(table) = &self.table else { return Ok(Next::Full(FullReason::NoTable)) };

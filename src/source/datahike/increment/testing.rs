@@ -21,6 +21,9 @@ pub(crate) const FIRST_T: i64 = 0x2000_0001;
 /// e, place of a in [`ATTRIBUTES`], v, t, asserted.
 pub(crate) type Row = (i64, usize, i64, i64, bool);
 
+/// Address of a root, the root itself where it stands in the head, and the datoms below.
+type Root = (Option<u128>, Option<Vec<u8>>, usize);
+
 /// Blobs in memory.
 #[derive(Default)]
 pub(crate) struct MemoryHome {
@@ -255,7 +258,7 @@ impl Database {
     }
 
     /// Brings a tree in line with its rows; returns the root for the head, its node when that is to stand in the head.
-    fn write_tree(&mut self, tree: &mut Tree, rows: &BTreeSet<Row>) -> (Option<u128>, Option<Vec<u8>>, usize) {
+    fn write_tree(&mut self, tree: &mut Tree, rows: &BTreeSet<Row>) -> Root {
         let old: BTreeSet<Row> = tree.branches.iter().flat_map(|b| &b.leaves).flat_map(|l| &l.rows).copied().collect();
         if old == *rows && (tree.root.is_some() || rows.is_empty()) {
             let fused = self.manner.fused.then(|| tree.root_node()).filter(|_| tree.root.is_some());
@@ -327,8 +330,8 @@ impl Database {
         self.home.put(StoreKey::address(&address.to_be_bytes()), encode_blob(&key, node));
     }
 
-    fn write_head(&mut self, roots: &[(Option<u128>, Option<Vec<u8>>, usize)]) {
-        let set = |(address, _, count): &(Option<u128>, Option<Vec<u8>>, usize)| {
+    fn write_head(&mut self, roots: &[Root]) {
+        let set = |(address, _, count): &Root| {
             let mut fields = vec![(keyword("count"), long(*count as i64))];
             fields.extend(address.map(|address| (keyword("address"), uuid(address))));
             structure("pss/set", &map(&fields))

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::facts::EventSet;
 use super::testing::{ATTRIBUTES, Action, Database, Garbage, Manner, Row};
 use super::*;
 use crate::datahike::{NodeKey, Stamp, StoreKey, Visitor, Walk, walk::VisitedLeaf};
@@ -46,7 +47,7 @@ type States = BTreeMap<Vec<u8>, FactState>;
 
 /// What is known of every fact, by the rule of what history is.
 fn states(current: &BTreeSet<Row>, temporal: &BTreeSet<Row>) -> States {
-    let mut events: BTreeMap<Vec<u8>, (BTreeSet<([u8; 8], bool)>, BTreeSet<[u8; 8]>)> = BTreeMap::new();
+    let mut events: BTreeMap<Vec<u8>, (EventSet, BTreeSet<[u8; 8]>)> = BTreeMap::new();
     for (is_current, row) in current.iter().map(|row| (true, row)).chain(temporal.iter().map(|row| (false, row))) {
         let (e, a, v, t, added) = *row;
         let a_name = Attribute::Keyword(ATTRIBUTES[a].into());

@@ -23,6 +23,12 @@ pub struct DatahikeArguments {
     /// How often to begin again when nodes vanish while they are read, as the database collects its garbage [default: 5]
     #[arg(long, value_name = "N", help_heading = "Datahike")]
     attempts: Option<NonZero<u32>>,
+    /// Read everything, though the parent snapshot tells what has not changed; the two are compared
+    #[arg(long, help_heading = "Datahike")]
+    full: bool,
+    /// Read everything in every Nth snapshot, this one among them, and compare; 0 for never [default: 10]
+    #[arg(long, value_name = "N", help_heading = "Datahike")]
+    full_every: Option<u32>,
     /// File with the key of an encrypted store, as text [default: the variable PACKSTONE_DATAHIKE_KEY]
     #[arg(long, value_name = "FILE", help_heading = "Datahike")]
     datahike_key_file: Option<PathBuf>,
@@ -36,6 +42,8 @@ impl DatahikeArguments {
         if let Some(attempts) = self.attempts {
             source.options.attempts = attempts.get();
         }
+        source.full = self.full;
+        source.full_every = self.full_every.unwrap_or(source.full_every);
         Ok(source)
     }
 
@@ -44,6 +52,8 @@ impl DatahikeArguments {
         let options = [
             (!self.branch.is_empty(), "--branch"),
             (self.attempts.is_some(), "--attempts"),
+            (self.full, "--full"),
+            (self.full_every.is_some(), "--full-every"),
             (self.datahike_key_file.is_some(), "--datahike-key-file"),
         ];
         match options.iter().find(|(given, _)| *given) {
