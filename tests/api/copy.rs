@@ -176,10 +176,10 @@ async fn an_incremental_copy_reads_what_changed() {
     let second = back_up_files(&from, folder.path()).await;
     let (from, before) = (fixtures::open_on(Arc::new(a.clone())).await.unwrap(), a.requests());
     let report = copy(&from, &to).await;
-    // The chunk of 512 KiB on average that changed, what follows it up to the next cut, and metadata.
-    assert!(report.bytes_read < 5 << 20 >> 1, "{}", report.bytes_read);
+    // The chunk of 512 KiB on average, at most 2 MiB, that changed, what follows it up to the next cut, and metadata.
+    assert!(report.bytes_read < 3 << 20, "{}", report.bytes_read);
     let read = a.requests().read_bytes - before.read_bytes;
-    assert!(read < 3 << 20, "{read}");
+    assert!(read < 7 << 20 >> 1, "{read}");
     assert_eq!(files(&to, &report.copied[0].snapshot).await, files(&from, &second.snapshot).await);
     assert_native(&to, &report.copied[0].snapshot, folder.path()).await;
 }

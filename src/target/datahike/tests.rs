@@ -49,7 +49,7 @@ fn unpacked(into: &Path) -> Vec<(String, PathBuf, bool)> {
             continue;
         }
         std::fs::create_dir_all(&place).unwrap();
-        let unpack = "zstd -dc --long=27 \"$1\" | tar x -C \"$2\" \"$3\"";
+        let unpack = "zstd -dc --long=27 \"$1\" | tar x -C \"$2\" --no-anchored \"$3\"";
         let mut command = Command::new("sh");
         let status = command.args(["-c", unpack, "sh"]).arg(&file).arg(&place).arg(store).status().unwrap();
         assert!(status.success(), "{}", file.display());

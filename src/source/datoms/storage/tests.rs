@@ -138,7 +138,7 @@ fn a_database_in_use_is_read_with_its_write_ahead_log_and_as_of_the_start() {
     assert_eq!(lines, ["[1 :attr 1 5 true]", "[3 :attr 3 6 true]"]);
     put(9, "x", None);
     let error = read(&path, OnError::Abort).unwrap_err().to_string();
-    assert!(error.contains("address 9: not EDN"), "{error}");
+    assert!(error.contains("address 9: not Transit"), "{error}");
     put(7, "[\"^ \",\"~:keys\",[[1,\"~:attr\",1,5]]]", Some("[\"x\"]"));
     assert!(read(&path, OnError::Abort).unwrap_err().to_string().contains("no list of integers"));
 }
