@@ -1,7 +1,7 @@
 //! Values of every type at their edges, through every form that loses nothing.
 
 use packstone::record::datom::cbor::{self, Dialect};
-use packstone::record::datom::{Datom, decode_value, edn, encode_value, json};
+use packstone::record::datom::{Datom, Value, decode_value, edn, encode_value, json};
 
 /// The values, as EDN; each differs from all others.
 fn values() -> Vec<String> {
@@ -102,7 +102,12 @@ fn every_value_survives_every_form_that_loses_nothing() {
             Ok(()) => {
                 let (read, len) = cbor::decode_datom(Dialect::Archival, &item).unwrap();
                 assert_eq!(len, item.len(), "{short}");
-                same(&read, &datom, &format!("CBOR, {short}"));
+                // Dumps write lists as arrays: the one loss.
+                let kept = match datom.v.clone() {
+                    Value::List(elements) => Value::Tuple(elements),
+                    other => other,
+                };
+                same(&read, &Datom { v: kept, ..datom }, &format!("CBOR, {short}"));
             }
             // What no dump can hold is refused, not changed.
             Err(why) => assert!(value.contains("\\ud800"), "{short}: {why:?}"),
