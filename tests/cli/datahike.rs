@@ -24,7 +24,6 @@ fn a_store_is_backed_up_and_its_branches_restored() {
     let restored = world.summary(&["restore", "latest", "--to", "datoms:main.edn", "--current"]);
     assert_eq!(restored["datoms_restored"], 515);
     world.ok(&["restore", "latest", "--to", "datoms:staging.edn", "--current", "--branch", ":staging"]);
-    assert_ne!(world.read("main.edn"), world.read("staging.edn"));
     assert_eq!(world.ok(&["dump", "latest", "--current", "--branch", "staging"]), world.read("staging.edn"));
     let unchanged = world.summary(&["backup", "datahike:store-bf8", "--skip-if-unchanged"]);
     assert!(unchanged["snapshot_id"].is_null(), "{unchanged}");

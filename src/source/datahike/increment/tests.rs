@@ -1,3 +1,5 @@
+//! Increments against a simulated store: they give what reading everything gives, or ask for it.
+
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use proptest::prelude::*;
