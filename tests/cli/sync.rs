@@ -71,7 +71,7 @@ fn a_signal_ends_it_in_good_order() {
             None => process.env_remove(name),
         };
     }
-    let mut child = process.spawn().unwrap();
+    let child = process.spawn().unwrap();
     let started = Instant::now();
     while world.ids().is_empty() {
         assert!(started.elapsed() < Duration::from_secs(60), "it never makes a snapshot");
