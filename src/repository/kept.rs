@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+use super::around::lock;
 use super::object_cache::{files_below, note_use};
 use super::random::random;
 use super::{Repository, cache_file};
@@ -14,6 +15,8 @@ use crate::crypto::Purpose;
 const LIMIT_BYTES: u64 = 512 << 20;
 /// Things that are kept of one repository.
 const LIMIT_COUNT: usize = 64;
+/// Things that are kept in memory where there is no cache.
+const LIMIT_IN_MEMORY: usize = 8;
 const EPOCH_BYTES: usize = 4;
 
 impl Repository {
@@ -25,18 +28,29 @@ impl Repository {
     /// Keeps this content, if there is a cache and room for it; returns its name.
     pub fn keep(&self, content: &[u8]) -> [u8; 32] {
         let name = self.name_to_keep(content);
-        let Some(path) = self.kept_path(&name) else { return name };
+        let Some(path) = self.kept_path(&name) else {
+            self.keep_in_memory(name, content);
+            return name;
+        };
         let mut sealed = self.keys().newest_epoch().to_le_bytes().to_vec();
         sealed.extend_from_slice(&self.keys().seal(Purpose::Metadata, &self.kept_as(&name), &random(), content));
         match cache_file::write(&path, &self.keys().local_cache_key(), &sealed) {
             Ok(_) => self.drop_oldest_kept(),
-            Err(error) => tracing::debug!("the local cache keeps nothing: {error}"),
+            Err(error) => {
+                tracing::debug!("the local cache keeps nothing: {error}");
+                self.keep_in_memory(name, content);
+            }
         }
         name
     }
 
     /// What was kept under this name.
     pub fn kept(&self, name: &[u8; 32]) -> Option<Vec<u8>> {
+        let memory = lock(&self.0.kept);
+        if let Some((_, content)) = memory.iter().find(|(kept, _)| kept == name) {
+            return Some(content.clone());
+        }
+        drop(memory);
         let path = self.kept_path(name)?;
         let bytes = cache_file::read(&path, &self.keys().local_cache_key())?;
         let (epoch, sealed) = bytes.split_first_chunk::<EPOCH_BYTES>()?;
@@ -44,6 +58,16 @@ impl Repository {
         let content = self.keys().open(Purpose::Metadata, epoch, &self.kept_as(name), sealed).ok()?;
         note_use(&path);
         (self.name_to_keep(&content) == *name).then_some(content)
+    }
+
+    /// Without a cache this process finds it again all the same.
+    fn keep_in_memory(&self, name: [u8; 32], content: &[u8]) {
+        let mut memory = lock(&self.0.kept);
+        memory.retain(|(kept, _)| *kept != name);
+        memory.push_back((name, content.to_vec()));
+        while memory.len() > LIMIT_IN_MEMORY {
+            memory.pop_front();
+        }
     }
 
     fn kept_path(&self, name: &[u8; 32]) -> Option<PathBuf> {

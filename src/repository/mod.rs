@@ -35,8 +35,9 @@ mod store;
 mod sync;
 mod writer;
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 
 pub use caches::{CacheInfo, caches, remove_cache};
 pub use create::{CreateOptions, Protocol};
@@ -82,6 +83,8 @@ struct Inner {
     index: RwLock<Index>,
     around: Around,
     overlay: Overlay,
+    /// What sources want to find again, where there is no cache to keep it in.
+    kept: Mutex<VecDeque<([u8; 32], Vec<u8>)>>,
 }
 
 impl Repository {

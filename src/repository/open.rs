@@ -98,6 +98,7 @@ impl Repository {
             index,
             around: Around { is_far: inner.around.is_far, frames: inner.around.frames.clone(), ..Around::default() },
             overlay: Overlay::default(),
+            kept: Mutex::default(),
         })))
     }
 }
@@ -300,6 +301,7 @@ pub(super) fn assemble(
         index,
         around,
         overlay: Overlay::default(),
+        kept: Mutex::default(),
     })))
 }
 
