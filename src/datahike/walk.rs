@@ -355,9 +355,7 @@ impl<'w> Walk<'w> {
             pending.blob = blob;
             pending.is_fetched = true;
         }
-        if count > 0 {
-            self.mean_bytes = bytes / count;
-        }
+        self.mean_bytes = u64::checked_div(bytes, count).unwrap_or(self.mean_bytes);
         Ok(())
     }
 

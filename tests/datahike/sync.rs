@@ -59,6 +59,9 @@ async fn restored(repository: &Repository, id: packstone::id::SnapshotId, view: 
     lines
 }
 
+/// Whether it follows, the transactions that are durable, and why it had to start over.
+type Durable = (bool, Vec<i64>, Vec<String>);
+
 async fn follow(name: &str, least: usize) {
     let unpacked = Unpacked::fixture(name);
     let heads = heads(&unpacked, 12);
@@ -66,7 +69,7 @@ async fn follow(name: &str, least: usize) {
     put_head(&unpacked, &heads[0].1);
     let home = Home::new().await;
     let out = home.folder.path().join("out.edn");
-    let (stop, durable) = (Stop::default(), Arc::new(Mutex::new((false, Vec::new(), Vec::new()))));
+    let (stop, durable) = (Stop::default(), Arc::new(Mutex::new(Durable::default())));
     let observer = {
         let durable = Arc::clone(&durable);
         move |event: SyncEvent<'_>| match event {
@@ -83,7 +86,7 @@ async fn follow(name: &str, least: usize) {
         let followed = Box::new(FollowedDatahike::new(unpacked.source()));
         tokio::spawn(async move { ops::sync(&repository, followed, options, stop, Arc::new(observer)).await })
     };
-    let until = |what: &dyn Fn(&(bool, Vec<i64>, Vec<String>)) -> bool| {
+    let until = |what: &dyn Fn(&Durable) -> bool| {
         for _ in 0..1000 {
             if what(&durable.lock().unwrap()) {
                 return;

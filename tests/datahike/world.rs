@@ -106,7 +106,7 @@ pub fn shared() -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/fixtures");
     let folder = std::env::var_os("PACKSTONE_SHARED_FIXTURES").map_or(folder, PathBuf::from);
     if !folder.is_dir() {
-        println!("skipped: the large fixtures are not here");
+        eprintln!("skipped: the large fixtures are not here");
         return None;
     }
     Some(folder)

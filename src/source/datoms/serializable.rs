@@ -52,6 +52,9 @@ struct Header {
     properties: Vec<(&'static str, String)>,
 }
 
+/// Takes a datom.
+type Sink<'s> = dyn FnMut(&Datom<'_>) -> Result<()> + 's;
+
 impl Header {
     fn is_enough(&self) -> bool {
         self.tx0.is_some() && self.attributes.is_some() && self.keywords.is_some()
@@ -164,7 +167,7 @@ impl Serializable {
         forms: &mut Forms,
         header: &Header,
         tally: &mut Tally,
-        mut sink: Option<&mut dyn FnMut(&Datom<'_>) -> Result<()>>,
+        mut sink: Option<&mut Sink<'_>>,
     ) -> Result<()> {
         forms.expect(b'[', "a list of datoms is expected here")?;
         while forms.peek()? != Some(b']') {

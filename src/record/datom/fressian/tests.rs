@@ -205,7 +205,7 @@ fn names_are_said_once() {
 /// What a writer makes of a value: zeros of doubles lose their sign, tags become what stands on them.
 fn as_kept(value: Value<'static>) -> Value<'static> {
     match value {
-        Value::Double(x) if x == 0.0 => Value::Double(0.0),
+        Value::Double(0.0) => Value::Double(0.0),
         Value::Doubles(all) => Value::Doubles(all.into_iter().map(|x| if x == 0.0 { 0.0 } else { x }).collect()),
         Value::Tuple(all) => Value::Tuple(all.into_iter().map(as_kept).collect()),
         Value::List(all) => Value::List(all.into_iter().map(as_kept).collect()),
