@@ -368,7 +368,7 @@ fn ids_of_datomic_become_ids_that_datahike_can_have() {
 fn the_whole_fixtures_are_their_datoms() {
     let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/fixtures");
     if !shared.is_dir() {
-        println!("skipped: the large fixtures are not here");
+        eprintln!("skipped: the large fixtures are not here");
         return;
     }
     let logseq = truth(&shared.join("datascript/logseq-nbb-datoms.edn.gz"));
