@@ -128,7 +128,12 @@ impl SchemaBuilder {
                         self.system.insert(datom.e);
                     }
                 }
-                if self.idents.get(id).is_some_and(|name| is_schema(name)) {
+                // Datahike's own attributes are named behind the first datoms that use them.
+                let may_be_schema = match self.idents.get(id) {
+                    Some(name) => is_schema(name),
+                    None => *id <= LAST_SYSTEM_ENTITY,
+                };
+                if may_be_schema {
                     self.said.push((datom.e, datom.a.clone().into_owned(), datom.v.clone().into_owned()));
                 }
             }
@@ -149,8 +154,8 @@ impl SchemaBuilder {
             let name = match &attribute {
                 Attribute::Keyword(name) | Attribute::String(name) => name.as_ref(),
                 Attribute::Id(id) => match idents.get(id) {
-                    Some(name) => name,
-                    None => continue,
+                    Some(name) if is_schema(name) => name,
+                    _ => continue,
                 },
             };
             let value = match value {
@@ -173,6 +178,9 @@ impl SchemaBuilder {
         Ok(assemble(entities, &idents, &system, references))
     }
 }
+
+/// Entities of Datahike's own schema have ids up to this one; today 54 of them.
+const LAST_SYSTEM_ENTITY: i64 = 255;
 
 fn is_schema(name: &str) -> bool {
     SCHEMA_ATTRIBUTES.contains(&name) || ENTITY_ATTRIBUTES.contains(&name)
