@@ -37,7 +37,7 @@ pub struct Segment {
     pub time_ms: i64,
     /// Whether the state after it is one that the database was in; else the next segment goes on with the same transactions.
     pub ends: bool,
-    /// The greatest transaction id.
+    /// The greatest transaction id, of the main branch where there are several.
     pub t: i64,
     /// Transactions of the chain up to here.
     pub transactions: u64,

@@ -76,6 +76,7 @@ async fn follow(name: &str, least: usize) {
             SyncEvent::Following { .. } => durable.lock().unwrap().0 = true,
             SyncEvent::Durable { t, .. } => durable.lock().unwrap().1.push(t),
             SyncEvent::Lost { reason } => durable.lock().unwrap().2.push(reason.to_owned()),
+            SyncEvent::Retrying { error, .. } => durable.lock().unwrap().2.push(error.to_string()),
             _ => {}
         }
     };

@@ -56,7 +56,7 @@ pub enum Step {
 pub struct Changed {
     /// What changes in the trees, keys ascending, values whole.
     pub trees: Vec<TreeChanges>,
-    /// The greatest transaction id of the database.
+    /// The greatest transaction id of the database, of its main branch where it has several.
     pub t: i64,
     /// Transactions it is about; 0 when only what is not of any transaction has changed.
     pub transactions: u64,

@@ -141,7 +141,8 @@ impl Changes for DatahikeChanges {
         }
         changed.trees.sort_by(|a, b| a.name.cmp(&b.name));
         changed.properties.sort();
-        changed.t = self.branches.iter().map(|branch| branch.t).max().unwrap_or(0);
+        // The main branch comes first.
+        changed.t = self.branches.first().map_or(0, |branch| branch.t);
         let point = |branch: &Branch| match is_main(&branch.name) {
             true => format!("t {}", branch.t),
             false => format!(":{} t {}", branch.name, branch.t),
