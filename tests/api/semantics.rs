@@ -98,6 +98,7 @@ async fn the_state_at_every_t_is_what_transactions_mean() {
         let mut all: Vec<&str> = LOG.lines().collect();
         all.sort_unstable();
         assert_eq!(sorted_lines(&out), all);
+        std::fs::remove_file(&out).unwrap();
         lines.reverse();
         lines.rotate_left(7);
     }
