@@ -24,8 +24,11 @@ const HEADER_LEN: usize = 20;
 /// Header of blobs from konserve 0.6.0-alpha.
 const SHORT_HEADER_LEN: usize = 8;
 const SALT_LEN: usize = 64;
-/// Metadata and values are at most this large when uncompressed.
+/// Metadata and values are at most this large when uncompressed ...
 const BLOCK_LIMIT: u64 = 1 << 30;
+/// ... and at most this large whatever their compressed size is; beyond, as much larger as LZ4 can make them.
+const SMALL_BLOCK_LIMIT: u64 = 64 << 20;
+const RATIO_LIMIT: u64 = 255;
 
 /// How the blocks of a blob are compressed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -179,11 +182,12 @@ fn open(block: Bytes, compression: Compression, secret: Option<&Secret>) -> Resu
         Some(secret) => decrypt(&block, secret)?.into(),
         None => block,
     };
+    let limit = BLOCK_LIMIT.min(SMALL_BLOCK_LIMIT.saturating_add(RATIO_LIMIT.saturating_mul(block.len() as u64)));
     let mut out = Vec::new();
     match compression {
         Compression::None => return Ok(block),
         Compression::Lz4 => {
-            let mut decoder = lz4_flex::frame::FrameDecoder::new(block.as_ref()).take(BLOCK_LIMIT + 1);
+            let mut decoder = lz4_flex::frame::FrameDecoder::new(block.as_ref()).take(limit + 1);
             match decoder.read_to_end(&mut out) {
                 // Older writers did not close the frame; whether the value is whole its own encoding tells.
                 Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
@@ -195,11 +199,11 @@ fn open(block: Bytes, compression: Compression, secret: Option<&Secret>) -> Resu
         Compression::Zstd => {
             let decoder = zstd::stream::read::Decoder::new(block.as_ref());
             let decoder = decoder.map_err(|_| DecodeError::Invalid("zstd frame"))?;
-            let read = decoder.take(BLOCK_LIMIT + 1).read_to_end(&mut out);
+            let read = decoder.take(limit + 1).read_to_end(&mut out);
             read.map_err(|_| DecodeError::Invalid("zstd frame"))?;
         }
     }
-    if out.len() as u64 > BLOCK_LIMIT {
+    if out.len() as u64 > limit {
         return Err(DecodeError::TooLarge("value").into());
     }
     Ok(out.into())

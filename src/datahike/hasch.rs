@@ -28,6 +28,8 @@ mod magic {
     pub(super) const MAP: u8 = 10;
     pub(super) const SET: u8 = 11;
     pub(super) const BYTES: u8 = 13;
+    pub(super) const FLOATS: u8 = 14;
+    pub(super) const DOUBLES: u8 = 15;
 }
 
 /// The UUID of a value. Values that hasch has no form for are refused.
@@ -193,7 +195,15 @@ fn put(value: &Value<'_>, depth: u32, out: &mut Vec<u8>) -> Result<(), DecodeErr
             out.push(magic::MAP);
             out.extend_from_slice(sum.bytes());
         }
-        Value::Ratio(..) | Value::Uri(_) | Value::Regex(_) | Value::Floats(_) | Value::Doubles(_) => {
+        Value::Floats(numbers) => {
+            let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_be_bytes()).collect();
+            put_text(magic::FLOATS, &bytes, out);
+        }
+        Value::Doubles(numbers) => {
+            let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_be_bytes()).collect();
+            put_text(magic::DOUBLES, &bytes, out);
+        }
+        Value::Ratio(..) | Value::Uri(_) | Value::Regex(_) => {
             return Err(DecodeError::Invalid("value, of a type that hasch has no form for"));
         }
         Value::Tagged(..) | Value::Stored(_) => {
@@ -240,11 +250,12 @@ fn put_uuid(uuid: &[u8; 16], out: &mut Vec<u8>) {
     out.extend_from_slice(spell(uuid).as_bytes());
 }
 
-/// Java encodes lone surrogates as a question mark.
+/// Text or bytes; of text Java encodes lone surrogates as a question mark.
 fn put_text(magic: u8, text: &[u8], out: &mut Vec<u8>) {
     out.push(magic);
+    let is_text = matches!(magic, magic::STRING | magic::SYMBOL | magic::KEYWORD);
     match std::str::from_utf8(text) {
-        Err(_) if magic != magic::BYTES => put_escaped(&without_surrogates(text), out),
+        Err(_) if is_text => put_escaped(&without_surrogates(text), out),
         _ => put_escaped(text, out),
     }
 }

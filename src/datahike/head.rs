@@ -41,6 +41,8 @@ pub struct Head {
     pub config: Value<'static>,
     /// What Datahike says about the commit: versions, times, ids.
     pub meta: Value<'static>,
+    /// When the head was written, milliseconds since 1970. What it is made of was written before.
+    pub last_write: Option<i64>,
     /// Hash of the whole record.
     pub bytes_hash: [u8; 32],
 }
@@ -102,6 +104,7 @@ impl Head {
             schema_key,
             config: config.into_owned(),
             meta: meta.into_owned(),
+            last_write: blob.last_write,
             bytes_hash: *blake3::hash(&blob.bytes).as_bytes(),
         })
     }

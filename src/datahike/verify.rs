@@ -43,7 +43,7 @@ fn is_written_in_several_ways(datom: &Datom<'_>) -> bool {
 
 fn has_floats(value: &Value<'_>) -> bool {
     match value {
-        Value::Double(_) | Value::Float(_) => true,
+        Value::Double(_) | Value::Float(_) | Value::Doubles(_) | Value::Floats(_) => true,
         Value::Tuple(elements) | Value::List(elements) | Value::Set(elements) => elements.iter().any(has_floats),
         Value::Map(entries) => entries.iter().any(|(key, value)| has_floats(key) || has_floats(value)),
         _ => false,

@@ -75,6 +75,8 @@ pub struct WalkStats {
     pub unverified: HashMap<&'static str, u64>,
     /// Nodes taken from memory.
     pub reused: u64,
+    /// The first node that says it was written after [`Walk::written_by`].
+    pub too_new: Option<NodeKey>,
 }
 
 /// Why a walk has ended early.
@@ -143,6 +145,8 @@ pub struct Walk<'w> {
     store: &'w Store,
     /// Compare nodes with their addresses: only where these are hashes of content.
     verify: bool,
+    /// Milliseconds since 1970.
+    written_by: Option<i64>,
     cache: Option<&'w mut NodeCache>,
     queue: VecDeque<Pending>,
     stats: WalkStats,
@@ -165,6 +169,7 @@ impl<'w> Walk<'w> {
         Self {
             store,
             verify: false,
+            written_by: None,
             cache: None,
             queue: VecDeque::new(),
             stats: WalkStats::default(),
@@ -175,6 +180,13 @@ impl<'w> Walk<'w> {
     /// Compares nodes with their addresses, which must be hashes of content.
     pub fn verifying(mut self, verify: bool) -> Self {
         self.verify = verify;
+        self
+    }
+
+    /// Takes note of a node written after this time, in milliseconds since 1970: where the root is older, its address was
+    /// used again, or the writer's clock was put back.
+    pub fn written_by(mut self, time_ms: Option<i64>) -> Self {
+        self.written_by = time_ms;
         self
     }
 
@@ -207,6 +219,9 @@ impl<'w> Walk<'w> {
             let Some((stamp, stored)) = pending.blob else { return Err(WalkError::Node { key, why: None }) };
             let address = key.address.unwrap_or_default();
             let blob = self.store.decode(StoreKey::address(&address), &stored).map_err(torn)?;
+            if blob.last_write.zip(self.written_by).is_some_and(|(written, by)| written > by) {
+                self.stats.too_new.get_or_insert(key);
+            }
             let node = Node::decode(&blob.bytes).map_err(torn)?;
             self.check(&address, &node).map_err(torn)?;
             self.visit(key, Some(stamp), node, pending.diff, pending.level, visitor)?;

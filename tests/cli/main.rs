@@ -7,6 +7,7 @@ mod bill;
 mod cache;
 mod codes;
 mod copy;
+mod datahike;
 mod days;
 mod demo;
 mod doctor;

@@ -11,6 +11,7 @@ use crate::world::{Home, Unpacked, properties, root};
 #[tokio::test(flavor = "multi_thread")]
 async fn every_branch_has_roots_of_its_own() {
     let unpacked = Unpacked::fixture("store-bf8");
+    unpacked.rewind("staging");
     let home = Home::new().await;
     let summary = home.backup(unpacked.source()).await.unwrap();
     let names: Vec<_> = summary.snapshot.roots.iter().map(|root| root.name.as_str()).collect();
@@ -23,8 +24,8 @@ async fn every_branch_has_roots_of_its_own() {
     let staging = home.restored(&summary, Some("staging"), View::Current).await;
     assert_eq!(staging.len() as u64, head.eavt.count.unwrap());
     let main = home.restored(&summary, None, View::Current).await;
-    assert_ne!(staging, main);
-    assert_eq!(main, home.restored(&summary, Some("db"), View::Current).await);
+    assert!(staging.len() < main.len() && staging.iter().filter(|line| !main.contains(line)).count() < 10);
+    assert!(main == home.restored(&summary, Some("db"), View::Current).await);
 
     let report = ops::verify(&home.repository, summary.snapshot.id, Arc::new(Silent)).await.unwrap();
     assert!(report.is_sound());
@@ -74,5 +75,5 @@ async fn branches_are_compared_copied_and_survive_prune() {
     tokio::task::spawn_blocking(move || repository.forget(id)).await.unwrap().unwrap();
     let options = ops::PruneOptions::default();
     ops::prune(&home.repository, options, Arc::new(Silent)).await.unwrap();
-    assert_eq!(home.restored(&second, Some("staging"), View::History).await, before);
+    assert!(home.restored(&second, Some("staging"), View::History).await == before);
 }

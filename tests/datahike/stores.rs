@@ -15,17 +15,48 @@ async fn check(unpacked: &Unpacked, history: Option<&[String]>, current: &[Strin
     let name = unpacked.location();
     let summary = home.backup(unpacked.source()).await.unwrap();
     let found = home.restored(&summary, None, View::Current).await;
-    assert_same(&found, &without_signs_of_zero(current), &format!("{name}: current"));
+    assert_same(&as_printed(&found), &as_printed(&without_signs_of_zero(current)), &format!("{name}: current"));
     let expected = history.unwrap_or(current);
     let found = home.restored(&summary, None, View::AsBackedUp).await;
-    assert_same(&found, &without_signs_of_zero(expected), &format!("{name}: history"));
+    assert_same(&as_printed(&found), &as_printed(&without_signs_of_zero(expected)), &format!("{name}: history"));
     assert_eq!(properties(&summary)["view"], if history.is_some() { "history" } else { "current" });
     // The same datoms as lines have the same root.
     let lines = home.folder.path().join("lines.edn");
-    std::fs::write(&lines, without_signs_of_zero(expected).join("\n") + "\n").unwrap();
+    std::fs::write(&lines, found.join("\n") + "\n").unwrap();
     if history.is_some() {
         let of_lines = home.backup_datoms(&lines).await;
         assert_eq!(root(&summary, "log").id, root(&of_lines, "log").id, "{name}");
+    }
+}
+
+/// The answers of the second set were printed by Clojure itself: arrays as objects, floats as doubles. In the first set
+/// nothing of this occurs but with a tag, which is the same on both sides.
+fn as_printed(lines: &[String]) -> Vec<String> {
+    let plain = |line: &String| {
+        for start in ["#object", "#bytes", "#doubles", "#floats"] {
+            if let Some(at) = line.find(start) {
+                let end = line.rfind(" 5368").unwrap();
+                return format!("{}#object{}", &line[..at], &line[end..]);
+            }
+        }
+        match line.split_once("#float \"") {
+            Some((before, after)) => format!("{before}{}", after.replacen('"', "", 1)),
+            None => line.clone(),
+        }
+    };
+    let mut lines: Vec<_> = lines.iter().map(plain).collect();
+    lines.sort();
+    lines
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_clojure_prints_badly_keeps_its_type() {
+    let home = Home::new().await;
+    let summary = home.backup(Unpacked::fixture("store-a").source()).await.unwrap();
+    let found = home.restored(&summary, None, View::Current).await;
+    for value in ["bytes #bytes \"0001ff\"", "da #doubles [0.0 1.5]", "fa #floats [1.0 -0.0]", "float #float \"1.1\""] {
+        let line = format!("[19 :p/{value} 536870914 true]");
+        assert!(found.binary_search(&line).is_ok(), "{line}");
     }
 }
 

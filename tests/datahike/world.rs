@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use packstone::backend::LocalBackend;
-use packstone::datahike::{Secret, Store};
+use packstone::datahike::{Head, Secret, Store, StoreKey};
 use packstone::format::NamedRoot;
 use packstone::ops::{self, BackupOptions, BackupSummary, DatahikeSource, DatomsSource, RestoreOptions, Source, View};
 use packstone::progress::Silent;
-use packstone::record::datom::edn;
+use packstone::record::datom::{Value, edn};
 use packstone::repository::{CreateOptions, Repository, Secret as RepositorySecret};
 use packstone::source::datoms::Location;
 use packstone::target::datoms::{self as target, Format};
@@ -64,6 +64,35 @@ impl Unpacked {
 
     pub fn source(&self) -> DatahikeSource {
         DatahikeSource::new(self.location(), self.secret())
+    }
+
+    /// The head a branch had one commit ago: the bytes of its blob, and what they say.
+    pub fn older_head(&self, branch: &str) -> (Vec<u8>, Head) {
+        let store = self.store();
+        let head = store.head(branch).unwrap();
+        let [Value::Uuid(parent)] = head.parents.as_slice() else { panic!("one parent: {:?}", head.parents) };
+        let blob = store.blob(StoreKey::address(parent)).unwrap().expect("the fixture keeps its commits");
+        let older = Head::decode(branch, &blob).unwrap();
+        // The value of the commit under the metadata of the branch.
+        let now = std::fs::read(self.head_file(branch)).unwrap();
+        let meta_len = u32::from_be_bytes(now[4..8].try_into().unwrap()) as usize;
+        ([&now[..20 + meta_len], &blob.bytes].concat(), older)
+    }
+
+    pub fn head_file(&self, branch: &str) -> PathBuf {
+        self.path().join(StoreKey::keyword(branch).file_name())
+    }
+
+    /// Takes a branch back by one commit that has other datoms.
+    pub fn rewind(&self, branch: &str) {
+        let now = self.store().head(branch).unwrap();
+        loop {
+            let (bytes, older) = self.older_head(branch);
+            std::fs::write(self.head_file(branch), bytes).unwrap();
+            if older.eavt.address != now.eavt.address {
+                return;
+            }
+        }
     }
 
     /// The database's own answer, where it came with the store.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::sane::{Index, Watcher};
 use super::{BranchReading, Options, Part, Sink};
 use crate::datahike::walk::{NodeKey, WalkError};
-use crate::datahike::{Head, IndexRoot, Node, NodeCache, Store, StoreKey, Walk, WalkStats};
+use crate::datahike::{Head, IndexRoot, Node, NodeCache, Store, StoreKey, Walk, WalkStats, hasch};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::datom::Datom;
 
@@ -116,7 +116,7 @@ fn index_of(
     take: &mut dyn FnMut(&Datom<'_>) -> Result<()>,
 ) -> Result<IndexRead, Stop> {
     let mut watcher = Watcher::new(store, head, index, take);
-    let walk = Walk::new(store).verifying(head.has_content_addresses()).with_cache(cache);
+    let walk = Walk::new(store).verifying(head.has_content_addresses()).written_by(head.last_write).with_cache(cache);
     let walked = walk.run(index.root, &mut watcher);
     if let Some((error, node)) = watcher.broken.take() {
         return Err(Stop::Broken { error, node: Some(node) });
@@ -124,6 +124,7 @@ fn index_of(
     let stats = walked.map_err(|error| stop(store, error))?;
     let latest_t = watcher.latest_t;
     check_count(store, head, index, &stats)?;
+    check_age(store, head, &stats)?;
     Ok(IndexRead { stats, latest_t })
 }
 
@@ -136,6 +137,19 @@ fn stop(store: &Store, error: WalkError) -> Stop {
             if may_pass { Stop::Broken { error, node: Some(key) } } else { Stop::Failed(error) }
         }
     }
+}
+
+/// A node that is newer than the head is not the one the head means, if there is a newer head: while a head is the newest
+/// its addresses are not used again.
+fn check_age(store: &Store, head: &Head, stats: &WalkStats) -> Result<(), Stop> {
+    let Some(key) = stats.too_new else { return Ok(()) };
+    if store.head(&head.branch)?.bytes_hash == head.bytes_hash {
+        return Ok(());
+    }
+    let address = key.address.map_or_else(String::new, |address| hasch::spell(&address));
+    let object = store.object(&format!("node {address}"));
+    let error = Error::damaged(object, "was written after the head that names it: its address was used again");
+    Err(Stop::Broken { error, node: Some(key) })
 }
 
 /// The root of an index says how many datoms there are.

@@ -349,9 +349,15 @@ impl Arguments {
     /// Advice that only makes sense here.
     fn advise(&self, failure: Failure) -> Failure {
         match failure.kind() {
-            ErrorKind::Data if self.on_error != Some(OnErrorName::Collect) => failure.hint(
+            ErrorKind::WrongKey if self.names_database(failure.object()) => {
+                failure.hint("the key of the store comes from `--datahike-key-file` or PACKSTONE_DATAHIKE_KEY")
+            }
+            ErrorKind::Data if self.on_error != Some(OnErrorName::Collect) && !self.names_database(failure.object()) => failure.hint(
                 "nothing was saved; `--on-error collect` leaves out and lists the datoms that cannot be represented",
             ),
+            ErrorKind::Damaged | ErrorKind::Failed if self.names_database(failure.object()) => {
+                failure.hint("nothing was saved; is the database collecting its garbage, or is its store damaged?")
+            }
             ErrorKind::Damaged if self.names_source(failure.object()) => failure.hint(
                 "the source is damaged or was never finished, and nothing was saved; `--allow-incomplete` reads what is \
                  left where the format can tell",
@@ -361,6 +367,12 @@ impl Arguments {
             }
             _ => failure,
         }
+    }
+
+    /// Whether an error is about a database that is backed up.
+    fn names_database(&self, object: &str) -> bool {
+        let sources = self.sources.iter().filter_map(|text| text.to_str());
+        sources.filter_map(|text| text.strip_prefix("datahike:")).any(|place| object.contains(place))
     }
 
     /// Whether an error is about a source, as opposed to the repository.

@@ -1,0 +1,70 @@
+//! Databases of Datahike: their stores are backed up as they are.
+
+use std::fs::File;
+use std::path::Path;
+
+use crate::world::World;
+
+/// A store of the fixtures in the world's folder.
+fn unpack(world: &World, name: &str) {
+    let packed = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/datahike/{name}.tar.zst"));
+    let mut decoder = zstd::stream::read::Decoder::new(File::open(packed).unwrap()).unwrap();
+    decoder.window_log_max(27).unwrap();
+    tar::Archive::new(decoder).unpack(world.path("")).unwrap();
+}
+
+#[test]
+fn a_store_is_backed_up_and_its_branches_restored() {
+    let world = World::new();
+    unpack(&world, "store-bf8");
+    let summary = world.summary(&["backup", "datahike:store-bf8"]);
+    assert_eq!(summary["source"], "datahike:store-bf8");
+    let snapshot = &world.document(&["snapshots"])[0];
+    assert_eq!(snapshot["id"], summary["snapshot_id"]);
+    let restored = world.summary(&["restore", "latest", "--to", "datoms:main.edn", "--current"]);
+    assert_eq!(restored["datoms_restored"], 515);
+    world.ok(&["restore", "latest", "--to", "datoms:staging.edn", "--current", "--branch", ":staging"]);
+    assert_eq!(world.ok(&["dump", "latest", "--current", "--branch", "staging"]), world.read("staging.edn"));
+    let unchanged = world.summary(&["backup", "datahike:store-bf8", "--skip-if-unchanged"]);
+    assert!(unchanged["snapshot_id"].is_null(), "{unchanged}");
+    world.ok(&["backup", "datahike:store-bf8"]);
+    for branch in ["db", "staging"] {
+        let difference = world.summary(&["diff", "latest~1", "latest", "--branch", branch]);
+        assert_eq!(difference["added"]["datoms"], 0);
+    }
+    world.ok(&["verify", "latest"]);
+    world.ok(&["stats", "latest"]);
+    let ran = world.run(&["restore", "latest", "--to", "datoms:x.edn", "--branch", "nonexistent"]);
+    assert!(ran.code != 0 && ran.err.contains("no branch :nonexistent"), "{ran:?}");
+}
+
+#[test]
+fn an_encrypted_store_needs_its_key() {
+    let world = World::new();
+    unpack(&world, "store-aes");
+    let ran = world.run(&["backup", "datahike:store-aes"]);
+    assert!(ran.code == 12 && ran.err.contains("--datahike-key-file"), "{ran:?}");
+    world.write("store.key", "s3cret\n");
+    world.ok(&["backup", "datahike:store-aes", "--datahike-key-file", "store.key"]);
+    let mut command = world.command(&["backup", "datahike:store-aes"]);
+    command.env("PACKSTONE_DATAHIKE_KEY", "s3cret").assert().success();
+    assert_eq!(world.ids().len(), 2);
+}
+
+#[test]
+fn what_is_no_database_is_refused() {
+    let world = World::new();
+    unpack(&world, "store1607hh");
+    let ran = world.run(&["backup", "datahike:store1607hh"]);
+    assert!(ran.code == 1 && ran.err.contains("hitchhiker") && ran.err.contains("export"), "{ran:?}");
+    let ran = world.run(&["backup", "datahike:repo"]);
+    assert!(ran.code == 1 && ran.err.contains("not a file store"), "{ran:?}");
+    for arguments in [
+        &["backup", "datahike:"][..],
+        &["backup", "key", "--branch", "a"],
+        &["backup", "datoms:key", "--attempts", "3"],
+    ] {
+        assert_eq!(world.run(arguments).code, 2, "{arguments:?}");
+    }
+    assert!(world.ids().is_empty());
+}
