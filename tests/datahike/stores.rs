@@ -100,7 +100,16 @@ async fn store_dump_and_export_of_one_database_have_one_root() {
         let home = Home::new().await;
         let store = home.backup(unpacked.source()).await.unwrap();
         let other = home.backup_datoms(&shared.join(other)).await;
-        assert_eq!(root(&store, "log").id, root(&other, "log").id, "{name}");
+        if name == "h-small-importable" {
+            assert_eq!(root(&store, "log").id, root(&other, "log").id, "{name}");
+        }
+        // A store cannot keep the sign of a double's zero, as Fressian has one zero only; a dump can.
+        let stored = home.restored(&store, None, View::History).await;
+        let mut dumped = home.restored(&other, None, View::History).await;
+        assert!(name == "h-small-importable" || stored != dumped, "{name}");
+        dumped.iter_mut().for_each(|line| *line = line.replace(":t/double -0.0 ", ":t/double 0.0 "));
+        dumped.sort();
+        assert!(stored == dumped, "{name}");
     }
 }
 

@@ -38,6 +38,10 @@ impl Unpacked {
             let mut entry = entry.unwrap();
             let path = entry.path().unwrap().into_owned();
             let path = path.strip_prefix("./").unwrap_or(&path).to_string_lossy().into_owned();
+            // Some archives name files twice, the second time as links to themselves.
+            if entry.header().entry_type().is_hard_link() {
+                continue;
+            }
             if path.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '.'])) {
                 entry.unpack_in(folder.path()).unwrap();
             }
