@@ -24,7 +24,7 @@ async fn every_branch_has_roots_of_its_own() {
     let staging = home.restored(&summary, Some("staging"), View::Current).await;
     assert_eq!(staging.len() as u64, head.eavt.count.unwrap());
     let main = home.restored(&summary, None, View::Current).await;
-    assert!(staging.len() < main.len() && staging.iter().filter(|line| !main.contains(line)).count() < 10);
+    assert!(staging != main && staging.iter().filter(|line| !main.contains(line)).count() < 10);
     assert!(main == home.restored(&summary, Some("db"), View::Current).await);
 
     let report = ops::verify(&home.repository, summary.snapshot.id, Arc::new(Silent)).await.unwrap();

@@ -378,7 +378,8 @@ fn the_whole_fixtures_are_their_datoms() {
     let datoms = truth(&shared.join("datalevin/datoms.edn.gz"));
     check(&shared.join("datalevin/dump-datalog.edn.gz"), &datoms, Format::Datalevin, View::Current);
     let nippy = read(&shared.join("datalevin/dump-datalog.nippy"), &Options::default()).unwrap_err();
-    assert!(nippy.kind() == ErrorKind::Data && nippy.message().contains("Nippy"), "{nippy}");
+    // Datalevin freezes without Nippy's header: it can only be said that this is nothing known.
+    assert!(nippy.kind() == ErrorKind::Data && nippy.message().contains("in no format that is known"), "{nippy}");
     // The log of the same database folds to its datoms.
     let (log, reading) = read(&shared.join("datascript/logseq-nbb-txlog.edn.gz"), &Options::default()).unwrap();
     assert_eq!(reading.view, View::History);
