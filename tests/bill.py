@@ -164,9 +164,12 @@ def main():
         ran = subprocess.run(command, env=ENVIRONMENT, cwd=folder, capture_output=True, text=True)
         bill = [json.loads(line) for line in ran.stderr.splitlines() if '"bill"' in line][0]
         assert bill["total_cost"] <= most, bill
-        assert bill["stores"][0]["requests"]["total"] == counted()[0]["requests"], (bill, counted())
+        ours, seen = bill["stores"][0]["requests"]["total"], counted()[0]["requests"]
         if ran.returncode == 0:
+            assert ours == seen, (bill, seen)
             break
+        # What was on its way when the run was stopped is billed, whether or not it arrived.
+        assert ours - 4 <= seen <= ours, (bill, seen)
         assert ran.returncode == 16, ran.stderr
         stopped += 1
         most += 0.00002
