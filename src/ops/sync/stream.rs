@@ -81,10 +81,15 @@ impl Stream {
             store_again(&mut writer, &base.roots)?;
         }
         writer.acknowledge()?;
-        Ok(Self {
-            repository: repository.clone(),
-            options,
+        Ok(Self::begun(repository.clone(), options, writer, base))
+    }
+
+    /// A stream without segments on top of `base`.
+    fn begun(repository: Repository, options: WriterOptions, writer: Writer, base: Snapshot) -> Self {
+        Self {
             id: repository.keys().stream_id(&base.host, &base.label),
+            repository,
+            options,
             session: writer.id(),
             written: writer.statistics(),
             writer: Some(writer),
@@ -99,7 +104,7 @@ impl Stream {
             opened_at: Instant::now(),
             oldest: None,
             base,
-        })
+        }
     }
 
     /// Makes a difference durable: when this returns, any restore finds it. `again` is told of every passing failure and
@@ -260,25 +265,7 @@ impl Stream {
         }
         writer.acknowledge()?;
         let (repository, options) = (self.repository.clone(), self.options.clone());
-        *self = Self {
-            repository,
-            options,
-            id: self.id,
-            base: snapshot.clone(),
-            session: writer.id(),
-            written: writer.statistics(),
-            writer: Some(writer),
-            fold: None,
-            previous: None,
-            next: 0,
-            transactions: 0,
-            put: 0,
-            removed: 0,
-            properties: snapshot.properties.iter().cloned().collect(),
-            net: Net::default(),
-            opened_at: Instant::now(),
-            oldest: None,
-        };
+        *self = Self::begun(repository, options, writer, snapshot.clone());
         Ok(snapshot)
     }
 
