@@ -7,11 +7,11 @@ use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{ErrorKind as Io, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::counters::Counters;
 use super::{Home, POLL_EVERY, Stamp, StoreKey, Traffic, head_key, poll_for_change};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -24,11 +24,7 @@ const LOOK_AT: usize = 10_000;
 #[derive(Debug)]
 pub struct FileHome {
     path: PathBuf,
-    blobs_read: AtomicU64,
-    bytes_read: AtomicU64,
-    blobs_written: AtomicU64,
-    bytes_written: AtomicU64,
-    requests: AtomicU64,
+    counters: Counters,
 }
 
 impl FileHome {
@@ -65,18 +61,11 @@ impl FileHome {
     }
 
     fn at(path: PathBuf) -> Self {
-        Self {
-            path,
-            blobs_read: AtomicU64::new(0),
-            bytes_read: AtomicU64::new(0),
-            blobs_written: AtomicU64::new(0),
-            bytes_written: AtomicU64::new(0),
-            requests: AtomicU64::new(0),
-        }
+        Self { path, counters: Counters::default() }
     }
 
     fn read(&self, key: StoreKey) -> Result<Option<(Stamp, Bytes)>> {
-        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.counters.request();
         let path = self.path.join(key.file_name());
         let failed = |e| Error::io(path.display(), e);
         let file = match File::open(&path) {
@@ -89,14 +78,13 @@ impl FileHome {
         }
         let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0));
         file.take(BLOB_LIMIT).read_to_end(&mut bytes).map_err(failed)?;
-        self.blobs_read.fetch_add(1, Ordering::Relaxed);
-        self.bytes_read.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        Ok((!bytes.is_empty()).then(|| (stamp(&metadata), bytes.into())))
+        let bytes = self.counters.read(bytes.into());
+        Ok((!bytes.is_empty()).then(|| (stamp(&metadata), bytes)))
     }
 
     /// Writes the content beside the blob, durably, and puts it in its place.
-    fn write(&self, key: StoreKey, content: &[u8]) -> Result<()> {
-        self.requests.fetch_add(1, Ordering::Relaxed);
+    fn write(&self, key: StoreKey, content: &Bytes) -> Result<()> {
+        self.counters.request();
         let path = self.path.join(key.file_name());
         let new = self.path.join(format!("{key}.ksv.new"));
         let failed = |e| Error::io(new.display(), e);
@@ -104,8 +92,7 @@ impl FileHome {
         file.write_all(content).map_err(failed)?;
         file.sync_all().map_err(failed)?;
         fs::rename(&new, &path).map_err(|e| Error::io(path.display(), e))?;
-        self.blobs_written.fetch_add(1, Ordering::Relaxed);
-        self.bytes_written.fetch_add(content.len() as u64, Ordering::Relaxed);
+        self.counters.written(content);
         Ok(())
     }
 }
@@ -163,7 +150,7 @@ impl Home for FileHome {
     }
 
     fn stamps(&self, keys: &[StoreKey]) -> Result<Vec<Option<Stamp>>> {
-        self.requests.fetch_add(keys.len() as u64, Ordering::Relaxed);
+        keys.iter().for_each(|_| self.counters.request());
         let one = |key: &StoreKey| {
             let path = self.path.join(key.file_name());
             match fs::metadata(&path) {
@@ -185,7 +172,7 @@ impl Home for FileHome {
     }
 
     fn list(&self) -> Result<Vec<StoreKey>> {
-        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.counters.request();
         let failed = |e| Error::io(self.path.display(), e);
         let mut keys = Vec::new();
         for entry in fs::read_dir(&self.path).map_err(failed)? {
@@ -211,14 +198,7 @@ impl Home for FileHome {
     }
 
     fn traffic(&self) -> Traffic {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Traffic {
-            blobs_read: read(&self.blobs_read),
-            bytes_read: read(&self.bytes_read),
-            blobs_written: read(&self.blobs_written),
-            bytes_written: read(&self.bytes_written),
-            requests: read(&self.requests),
-        }
+        self.counters.traffic()
     }
 }
 

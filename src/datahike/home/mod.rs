@@ -7,7 +7,6 @@
 
 #[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite", feature = "redis"))]
 mod connections;
-#[cfg(any(feature = "s3", feature = "postgres", feature = "mysql", feature = "sqlite", feature = "redis"))]
 mod counters;
 mod file;
 #[cfg(feature = "s3")]
