@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::correct::{self, Notes, Schema};
 use super::manifest::{self, Manifest, field};
-use super::{DatomSource, Format, Options, Reading, View, dump, flat_cbor};
+use super::{DatomSource, Format, Options, Reading, View, dump};
 use crate::error::{DecodeError, Error, ErrorKind, Result};
 use crate::id::hex;
 use crate::record::datom::cbor::{self, Dialect};
@@ -29,7 +29,7 @@ const CHUNK_LIMIT: u64 = 1 << 30;
 /// A source that reads the backup in a directory, or the only backup in a directory of backups.
 pub fn open(path: &Path, options: &Options) -> Result<Box<dyn DatomSource>> {
     let directory = backup_directory(path)?;
-    let mut reading = flat_cbor::empty_reading(Format::Datacamp);
+    let mut reading = Reading::of(Format::Datacamp);
     reading.view = View::Current;
     if !directory.join(MARKER).is_file() {
         if !options.allow_incomplete {

@@ -9,7 +9,7 @@ use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest as _, Sha256};
 
 use super::manifest::{self, Manifest, field};
-use super::{DatomSource, Format, OnError, Options, Reading, View, flat_cbor, sequence};
+use super::{DatomSource, Format, OnError, Options, Reading, View, sequence};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::hex;
 use crate::record::datom::cbor::Dialect;
@@ -181,7 +181,7 @@ fn digest(manifest: &Manifest<'_>) -> Result<Option<Digest>> {
 }
 
 fn describe(manifest: &Manifest<'_>) -> Result<Reading> {
-    let mut reading = flat_cbor::empty_reading(Format::Dump);
+    let mut reading = Reading::of(Format::Dump);
     reading.view = match manifest.find("history?") {
         Some(Value::Boolean(true)) => View::History,
         Some(Value::Boolean(false)) => View::Current,

@@ -3,7 +3,6 @@
 //! clj-cbor drops types that only the schema knows, and the schema is among the datoms, so the sequence is read twice;
 //! from a stream that means a copy in a temporary file.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::path::Path;
@@ -50,7 +49,7 @@ impl FlatCbor {
 impl DatomSource for FlatCbor {
     fn read(&mut self, sink: &mut dyn FnMut(&Datom<'_>) -> Result<()>) -> Result<Reading> {
         let (name, on_error) = (self.name.clone(), self.on_error);
-        let mut reading = empty_reading(Format::FlatCbor);
+        let mut reading = Reading::of(Format::FlatCbor);
         let mut schema = Schema::default();
         let mut learn = |datom: Datom<'_>, _: &[u8], _: &mut Reading| {
             schema.learn(&datom);
@@ -59,7 +58,7 @@ impl DatomSource for FlatCbor {
         sequence::read(&mut *self.content()?, &name, Dialect::CljCbor, on_error, &mut reading, &mut learn)?;
         schema.settle();
 
-        let mut reading = empty_reading(Format::FlatCbor);
+        let mut reading = Reading::of(Format::FlatCbor);
         let mut notes = Notes::default();
         let mut hand_out = |datom: Datom<'_>, _: &[u8], reading: &mut Reading| {
             let datom = schema.correct(datom, &mut notes);
@@ -78,20 +77,5 @@ impl DatomSource for FlatCbor {
             correct::describe_references(reading.view == View::History, &mut reading.properties);
         }
         Ok(reading)
-    }
-}
-
-pub(super) fn empty_reading(format: Format) -> Reading {
-    Reading {
-        format,
-        view: View::Unstated,
-        datoms: 0,
-        bytes: 0,
-        retractions: 0,
-        problems: Vec::new(),
-        problems_count: 0,
-        notes: BTreeMap::new(),
-        timeless: false,
-        properties: BTreeMap::new(),
     }
 }

@@ -141,6 +141,24 @@ pub struct Reading {
     pub properties: BTreeMap<String, String>,
 }
 
+impl Reading {
+    /// What is told before anything was read.
+    fn of(format: Format) -> Self {
+        Self {
+            format,
+            view: View::Unstated,
+            datoms: 0,
+            bytes: 0,
+            retractions: 0,
+            problems: Vec::new(),
+            problems_count: 0,
+            notes: BTreeMap::new(),
+            timeless: false,
+            properties: BTreeMap::new(),
+        }
+    }
+}
+
 /// A source of datoms.
 pub trait DatomSource: Send {
     /// Reads all datoms in the source's own order. An error of `sink` ends the reading and is handed back.

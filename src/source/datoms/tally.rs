@@ -20,18 +20,7 @@ pub(super) struct Tally {
 
 impl Tally {
     pub(super) fn new(format: Format) -> Self {
-        let reading = Reading {
-            format,
-            view: View::Unstated,
-            datoms: 0,
-            bytes: 0,
-            retractions: 0,
-            problems: Vec::new(),
-            problems_count: 0,
-            notes: Default::default(),
-            timeless: false,
-            properties: Default::default(),
-        };
+        let reading = Reading::of(format);
         Self { reading, max_t: None, max_eid: None }
     }
 
