@@ -114,6 +114,20 @@ async fn store_dump_and_export_of_one_database_have_one_root() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_store_and_a_datacamp_backup_of_one_database_have_one_current_view() {
+    let Some(shared) = shared() else { return };
+    for name in ["a-small-history", "h-small-importable"] {
+        let unpacked = Unpacked::of(&shared.join(name).join("store.tar.zst"), "store");
+        let home = Home::new().await;
+        let store = home.backup(unpacked.source()).await.unwrap();
+        let camp = home.backup_datoms(&shared.join("datacamp").join(name).join("fressian")).await;
+        let stored = home.restored(&store, None, View::Current).await;
+        assert!(stored.len() > 1000);
+        assert_eq!(stored, home.restored(&camp, None, View::Current).await, "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_large_and_small_stores_of_the_first_set_are_what_the_database_answers() {
     let Some(shared) = shared() else { return };
     for name in ["a-small-history", "e-attribute-refs", "h-small-importable", "head-small-history"] {
