@@ -42,6 +42,10 @@ impl Home for Moving {
         self.inner.put_many(blobs)
     }
 
+    fn remove_many(&self, keys: &[StoreKey]) -> Result<()> {
+        self.inner.remove_many(keys)
+    }
+
     fn list(&self) -> Result<Vec<StoreKey>> {
         self.inner.list()
     }

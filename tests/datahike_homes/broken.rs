@@ -40,6 +40,11 @@ fn a_connection_that_breaks_in_the_middle_of_an_answer_is_replaced() {
         proxy.break_after(0);
         home.put_many(blobs.into_iter().take(5).collect()).unwrap();
         assert!(proxy.has_broken() && proxy.accepted() > 4, "{}", place.kind);
+        // And so is a removal.
+        proxy.break_after(0);
+        home.remove_many(&keys[7..]).unwrap();
+        assert!(proxy.has_broken(), "{}", place.kind);
+        assert_eq!(home.list().unwrap().len(), 7, "{}", place.kind);
     }
 }
 

@@ -70,6 +70,41 @@ fn the_last_of_several_blobs_of_one_name_stays_and_a_large_one_fits() {
 }
 
 #[test]
+fn what_is_removed_is_gone_and_what_is_absent_is_no_error() {
+    for place in places() {
+        let home = home::create(&place.location).unwrap();
+        home.remove_many(&[key(1)]).unwrap();
+        home.put_many(blobs(2300).into_iter().collect()).unwrap();
+        let home = home::open(&place.location).unwrap();
+        let (gone, kept): (Vec<u32>, Vec<u32>) = (0..2300).partition(|n| n % 9 != 0);
+        let mut kept: Vec<_> = kept.into_iter().map(key).collect();
+        kept.sort();
+        let mut keys: Vec<_> = gone.into_iter().map(key).collect();
+        keys.extend([key(1_000_000), key(1), StoreKey::keyword("db")]);
+        let before = home.traffic().requests;
+        home.remove_many(&keys).unwrap();
+        let requests = home.traffic().requests - before;
+        assert!((3..=6).contains(&requests), "{}: {requests} requests", place.kind);
+        for home in [&home, &home::open(&place.location).unwrap()] {
+            let mut listed = home.list().unwrap();
+            listed.sort();
+            assert!(listed == kept, "{}: {} blobs", place.kind, listed.len());
+            assert!(home.get_many(&keys).unwrap().iter().all(Option::is_none), "{}", place.kind);
+            assert!(home.stamps(&keys).unwrap().iter().all(Option::is_none), "{}", place.kind);
+            assert_eq!(home.get(key(9)).unwrap().as_ref(), blobs(10).get(&key(9)), "{}", place.kind);
+        }
+        let before = home.traffic().requests;
+        home.remove_many(&[]).unwrap();
+        assert_eq!(home.traffic().requests, before, "{}", place.kind);
+        home.remove_many(&keys).unwrap();
+        home.remove_many(&[key(9)]).unwrap();
+        home.put_many(vec![(key(1), blob("again", b"b"))]).unwrap();
+        assert_eq!(home.get(key(1)).unwrap(), Some(blob("again", b"b")), "{}", place.kind);
+        assert_eq!(home.list().unwrap().len(), kept.len(), "{}", place.kind);
+    }
+}
+
+#[test]
 fn a_change_is_noticed_soon_and_silence_ends_in_time() {
     for place in places() {
         let home = home::create(&place.location).unwrap();

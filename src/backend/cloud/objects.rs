@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::TryStreamExt;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use opendal::options::ListOptions;
 use opendal::{Buffer, Entry, HttpTransporter, Metadata, Operator};
 
@@ -14,10 +14,14 @@ use super::transport::{Counters, Transport};
 use super::{CloudAddress, Patient};
 use crate::backend::retrying::Counts;
 use crate::backend::{Answer, HttpRequests, RetryPolicy, Retrying};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 
 /// What an object may hold, for all that is known before it is there.
 const LARGEST: u64 = 64 << 20;
+/// What a name and what is around it take in a list of objects to remove.
+const DELETE_BYTES: usize = 128;
+/// Requests at once where objects are removed one by one.
+const DELETES: usize = 16;
 
 /// A bucket or container whose objects other programs read and write. What fails for a passing reason is repeated.
 pub struct CloudObjects {
@@ -63,6 +67,24 @@ impl CloudObjects {
         let len = bytes.len() as u64;
         let request = || self.operator.write(name, Buffer::from(bytes.clone()));
         self.repeat(name, Some(len), || self.asked(name, request(), |written| written.map(drop))).await
+    }
+
+    /// Removes objects by as few requests as the store takes. One that is absent is no error.
+    pub async fn delete_many(&self, names: &[String]) -> Result<()> {
+        let (Some(first), Some(len)) = (names.first(), names.len().checked_mul(DELETE_BYTES)) else { return Ok(()) };
+        let request = || self.operator.delete_iter(names.iter().cloned());
+        let together = self.repeat(first, Some(len as u64), || self.asked(first, request(), |deleted| deleted)).await;
+        match together {
+            // Some stores take no list, or say of each absent object that it is absent.
+            Err(refused) if matches!(refused.kind(), ErrorKind::Failed | ErrorKind::NotFound | ErrorKind::Foreign) => {
+                tracing::debug!(%refused, "objects are removed one by one");
+                let one = async |name: &String| {
+                    self.repeat(name, Some(0), || self.asked(name, self.operator.delete(name), present)).await.map(drop)
+                };
+                stream::iter(names).map(one).buffer_unordered(DELETES).try_collect().await
+            }
+            result => result,
+        }
     }
 
     /// Every object that is not empty and whose name starts so.

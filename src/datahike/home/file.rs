@@ -95,6 +95,13 @@ impl FileHome {
         self.counters.written(content);
         Ok(())
     }
+
+    /// Makes durable which names there are.
+    fn sync_directory(&self) -> Result<()> {
+        self.counters.request();
+        let failed = |e| Error::io(self.path.display(), e);
+        File::open(&self.path).map_err(failed)?.sync_all().map_err(failed)
+    }
 }
 
 /// Refuses a directory that is no store of blobs, saying what it is.
@@ -167,8 +174,23 @@ impl Home for FileHome {
         for (key, content) in &blobs {
             self.write(*key, content)?;
         }
-        let directory = File::open(&self.path).map_err(|e| Error::io(self.path.display(), e))?;
-        directory.sync_all().map_err(|e| Error::io(self.path.display(), e))
+        self.sync_directory()
+    }
+
+    fn remove_many(&self, keys: &[StoreKey]) -> Result<()> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        for key in keys {
+            self.counters.request();
+            let path = self.path.join(key.file_name());
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != Io::NotFound => return Err(Error::io(path.display(), error)),
+                _ => {}
+            }
+        }
+        // Also where nothing was left to remove: whoever removed it may have been stopped before this.
+        self.sync_directory()
     }
 
     fn list(&self) -> Result<Vec<StoreKey>> {
@@ -276,5 +298,45 @@ mod notify {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    fn key(n: u8) -> StoreKey {
+        StoreKey([n; 16])
+    }
+
+    #[test]
+    fn what_is_removed_is_gone_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = FileHome::create(folder.path().join("store")).unwrap();
+        home.put_many((0..9).map(|n| (key(n), vec![n; 100].into())).collect()).unwrap();
+        fs::write(home.path.join("note"), "of somebody else").unwrap();
+        let before = home.traffic();
+        home.remove_many(&[key(3), key(77), key(5), key(3)]).unwrap();
+        assert_eq!(home.traffic().requests - before.requests, 5, "four names and the directory");
+        let mut listed = home.list().unwrap();
+        listed.sort();
+        assert_eq!(listed, [0, 1, 2, 4, 6, 7, 8].map(key));
+        assert_eq!(home.get(key(5)).unwrap(), None);
+        assert_eq!(home.get(key(4)).unwrap().unwrap(), [4; 100][..]);
+        assert!(home.path.join("note").exists());
+        let before = home.traffic();
+        home.remove_many(&[]).unwrap();
+        assert_eq!(home.traffic(), before);
+    }
+
+    #[test]
+    fn what_cannot_be_removed_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = FileHome::create(folder.path().join("store")).unwrap();
+        fs::create_dir(home.path.join(key(1).file_name())).unwrap();
+        let error = home.remove_many(&[key(1)]).unwrap_err();
+        assert!(error.object().ends_with(&key(1).file_name()), "{error}");
     }
 }

@@ -157,6 +157,9 @@ pub trait Home: Send + Sync {
     /// Writes blobs, durably when it returns. Others may see some of them before that, and in any order.
     fn put_many(&self, blobs: Vec<(StoreKey, Bytes)>) -> Result<()>;
 
+    /// Removes blobs, durably when it returns, in any order. One that is absent is no error.
+    fn remove_many(&self, keys: &[StoreKey]) -> Result<()>;
+
     /// The names of all blobs that are not empty.
     fn list(&self) -> Result<Vec<StoreKey>>;
 

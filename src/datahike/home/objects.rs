@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Requests at once.
 const CONNECTIONS: usize = 32;
-/// Names in a page of a listing.
+/// Names in a page of a listing, and in a list of what is to be removed.
 const PAGE: usize = 1000;
 /// What the marker's name ends with, without which konserve says that there is no store.
 const MARKER: &str = "_.konserve-metadata";
@@ -186,6 +186,12 @@ impl Home for ObjectHome {
             }
             Ok(())
         })
+    }
+
+    fn remove_many(&self, keys: &[StoreKey]) -> Result<()> {
+        let names: Vec<_> = keys.iter().map(|key| self.object(*key)).collect();
+        let remove = |names| self.objects.delete_many(names);
+        self.run(self.each::<(), _, _>(names.chunks(PAGE), remove)).map(drop)
     }
 
     fn list(&self) -> Result<Vec<StoreKey>> {

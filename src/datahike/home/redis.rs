@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use ::redis::{
-    Client, Connection, ConnectionAddr, ConnectionInfo, ErrorKind as Theirs, IntoConnectionInfo as _,
+    Client, Connection, ConnectionAddr, ConnectionInfo, ErrorKind as Theirs, IntoConnectionInfo as _, Pipeline,
     RedisConnectionInfo, RedisError, ServerErrorKind, TlsCertificates, Value, cmd, pipe,
 };
 use bytes::{BufMut as _, Bytes, BytesMut};
@@ -25,6 +25,8 @@ const CONNECT: Duration = Duration::from_secs(30);
 const SILENCE: Duration = Duration::from_secs(120);
 /// Keys that are asked for at once.
 const READ_KEYS: usize = 128;
+/// Keys that are removed at once: the server does nothing else meanwhile.
+const REMOVE_KEYS: usize = 1000;
 /// Bytes that go into one transaction, unless a single blob is larger: the server keeps all of it until the end.
 const WRITE_BYTES: usize = 64 << 20;
 /// Header and metadata are hardly ever longer.
@@ -115,27 +117,33 @@ impl RedisHome {
         self.run(&MARKER, |connection| cmd("EXISTS").arg(keys).query(connection))
     }
 
-    /// Waits until what was written is on disk, where the server keeps a log and can tell.
-    fn make_durable(&self) -> Result<()> {
-        let acknowledged = self.run(&"durability", |connection| {
-            let answer = cmd("WAITAOF").arg(1).arg(0).arg(DURABLE_MS).query::<Vec<i64>>(connection);
-            match answer {
-                Ok(counts) => Ok(counts.first().is_none_or(|on_disk| *on_disk > 0)),
-                // An older server, or one without a log: it keeps what it was told to keep, as far as it was told to.
-                Err(refused) if matches!(refused.kind(), Theirs::Server(_) | Theirs::Extension) => {
-                    tracing::debug!(%refused, "the server does not say what is on disk");
-                    Ok(true)
-                }
-                Err(other) => Err(other),
-            }
+    /// Has the server do something to blobs, and waits until it has that on disk, where it keeps a log and can tell.
+    fn change(&self, what: &dyn std::fmt::Display, change: &Pipeline) -> Result<()> {
+        let is_durable = self.run(what, |connection| {
+            change.query::<()>(connection)?;
+            // What the server tells is about what came by the same connection.
+            self.counters.request();
+            is_durable(connection)
         })?;
-        match acknowledged {
+        match is_durable {
             true => Ok(()),
             false => {
                 let message = format!("not on disk after {} s", DURABLE_MS / 1000);
                 Err(Error::new(ErrorKind::Transient, self.name(), message))
             }
         }
+    }
+}
+
+fn is_durable(connection: &mut Connection) -> Result<bool, RedisError> {
+    match cmd("WAITAOF").arg(1).arg(0).arg(DURABLE_MS).query::<Vec<i64>>(connection) {
+        Ok(counts) => Ok(counts.first().is_none_or(|on_disk| *on_disk > 0)),
+        // An older server, or one without a log: it keeps what it was told to keep, as far as it was told to.
+        Err(refused) if matches!(refused.kind(), Theirs::Server(_) | Theirs::Extension) => {
+            tracing::debug!(%refused, "the server does not say what is on disk");
+            Ok(true)
+        }
+        Err(other) => Err(other),
     }
 }
 
@@ -211,9 +219,6 @@ impl Home for RedisHome {
     }
 
     fn put_many(&self, blobs: Vec<(StoreKey, Bytes)>) -> Result<()> {
-        if blobs.is_empty() {
-            return Ok(());
-        }
         let mut rest = &blobs[..];
         while !rest.is_empty() {
             let mut bytes = 0;
@@ -234,10 +239,20 @@ impl Home for RedisHome {
                 transaction.cmd("SET").arg(MARKER).arg(marked(b"{:created-by \"packstone\"}")).arg("NX").ignore();
             }
             let what = now.first().map(|(key, _)| key.file_name()).unwrap_or_default();
-            self.run(&what, |connection| transaction.query::<()>(connection))?;
+            self.change(&what, &transaction)?;
             now.iter().for_each(|(_, blob)| self.counters.written(blob));
         }
-        self.make_durable()
+        Ok(())
+    }
+
+    fn remove_many(&self, keys: &[StoreKey]) -> Result<()> {
+        for keys in keys.chunks(REMOVE_KEYS) {
+            let names: Vec<_> = keys.iter().map(StoreKey::file_name).collect();
+            let mut removal = pipe();
+            removal.cmd("DEL").arg(&names).ignore();
+            self.change(&names.join(" "), &removal)?;
+        }
+        Ok(())
     }
 
     fn list(&self) -> Result<Vec<StoreKey>> {

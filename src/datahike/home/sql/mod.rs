@@ -38,6 +38,8 @@ const READ_ROWS: usize = 256;
 const WRITE_ROWS: usize = 200;
 /// Bytes that one statement writes, unless a single blob is larger: servers have limits.
 const WRITE_BYTES: usize = 4 << 20;
+/// Rows that one statement removes.
+const REMOVE_ROWS: usize = 1000;
 /// Names that one statement lists.
 const LIST_ROWS: usize = 25_000;
 
@@ -58,6 +60,8 @@ pub(super) trait Session: Send {
     fn glance(&mut self, table: &Table, ids: &[String]) -> Result<Vec<Glance>, Failure>;
     /// Writes all in one transaction, each statement as many as one piece holds; no piece names an id twice.
     fn write(&mut self, table: &Table, pieces: &[Vec<(String, Parts)>]) -> Result<(), Failure>;
+    /// Removes the rows of these ids, as far as they are there.
+    fn remove(&mut self, table: &Table, ids: &[String]) -> Result<(), Failure>;
     /// The ids after this one, in order, of rows that are not empty.
     fn list(&mut self, table: &Table, after: &str, most: usize) -> Result<Vec<String>, Failure>;
 }
@@ -191,6 +195,18 @@ impl<D: Connect<Connection: Session>> Home for SqlHome<D> {
         let what = format!("{first} and {} more", count - 1);
         self.run(&what, |session, table| session.write(table, &pieces))?;
         blobs.iter().for_each(|(_, blob)| self.counters.written(blob));
+        Ok(())
+    }
+
+    fn remove_many(&self, keys: &[StoreKey]) -> Result<()> {
+        let is_there = keys.is_empty() || self.has_table.load(Ordering::Relaxed) || self.look_for_table()?;
+        if !is_there {
+            return Ok(());
+        }
+        for keys in keys.chunks(REMOVE_ROWS) {
+            let ids: Vec<_> = keys.iter().map(StoreKey::file_name).collect();
+            self.run(&Several(keys), |session, table| session.remove(table, &ids))?;
+        }
         Ok(())
     }
 

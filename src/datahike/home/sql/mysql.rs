@@ -131,6 +131,13 @@ impl Session for Conn {
         transaction.commit().map_err(failure)
     }
 
+    fn remove(&mut self, table: &Table, ids: &[String]) -> Result<(), Failure> {
+        // Of its own, as a server may be told to commit nothing by itself.
+        let mut transaction = self.start_transaction(TxOpts::default()).map_err(failure)?;
+        transaction.query_drop(format!("DELETE FROM {table} WHERE id IN ({})", quoted(ids))).map_err(failure)?;
+        transaction.commit().map_err(failure)
+    }
+
     fn list(&mut self, table: &Table, after: &str, most: usize) -> Result<Vec<String>, Failure> {
         let statement = format!("SELECT id FROM {table} WHERE id > ? AND header IS NOT NULL ORDER BY id LIMIT {most}");
         let ids: Vec<Vec<u8>> = self.exec(statement, (after,)).map_err(failure)?;

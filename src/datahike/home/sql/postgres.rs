@@ -151,6 +151,11 @@ impl Session for Kept {
         transaction.commit().map_err(failure)
     }
 
+    fn remove(&mut self, table: &Table, ids: &[String]) -> Result<(), Failure> {
+        let statement = format!("DELETE FROM {table} WHERE id = ANY($1)");
+        self.client().query_typed(&statement, &[(&ids, Type::VARCHAR_ARRAY)]).map(drop).map_err(failure)
+    }
+
     fn list(&mut self, table: &Table, after: &str, most: usize) -> Result<Vec<String>, Failure> {
         let statement = format!("SELECT id FROM {table} WHERE id > $1 AND header IS NOT NULL ORDER BY id LIMIT {most}");
         let rows = self.client().query_typed(&statement, &[(&after, Type::VARCHAR)]).map_err(failure)?;

@@ -112,6 +112,12 @@ impl Session for Database {
         transaction.commit().map_err(failure)
     }
 
+    fn remove(&mut self, table: &Table, ids: &[String]) -> Result<(), Failure> {
+        let places = vec!["?"; ids.len()].join(",");
+        let statement = format!("DELETE FROM {table} WHERE id IN ({places})");
+        self.writer()?.execute(&statement, params_from_iter(ids)).map(drop).map_err(failure)
+    }
+
     fn list(&mut self, table: &Table, after: &str, most: usize) -> Result<Vec<String>, Failure> {
         let statement = format!("SELECT id FROM {table} WHERE id > ? AND header IS NOT NULL ORDER BY id LIMIT {most}");
         let mut statement = self.connection.prepare(&statement).map_err(failure)?;

@@ -66,6 +66,11 @@ impl Home for MemoryHome {
         Ok(())
     }
 
+    fn remove_many(&self, keys: &[StoreKey]) -> Result<()> {
+        keys.iter().for_each(|key| self.remove(*key));
+        Ok(())
+    }
+
     fn list(&self) -> Result<Vec<StoreKey>> {
         Ok(self.blobs.lock().unwrap().keys().copied().collect())
     }
