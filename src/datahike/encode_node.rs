@@ -15,8 +15,6 @@ pub struct Child<'d> {
     pub last: Datom<'d>,
     /// Where it is stored.
     pub address: Address,
-    /// Datoms below it.
-    pub count: u64,
 }
 
 /// The value of the blob of a leaf: its datoms, in the order of the index.
@@ -30,8 +28,8 @@ pub fn leaf(datoms: &[Datom<'_>], branching_factor: usize) -> Result<Vec<u8>, En
     Ok(writer.finish())
 }
 
-/// The value of the blob of a branch, at least one level above the leaves.
-pub fn branch(level: u32, children: &[Child<'_>], branching_factor: usize) -> Result<Vec<u8>, EncodeError> {
+/// The value of the blob of a branch, at least one level above the leaves, with `count` datoms below.
+pub fn branch(level: u32, children: &[Child<'_>], count: u64, branching_factor: usize) -> Result<Vec<u8>, EncodeError> {
     let mut writer = Writer::new();
     writer.record("pss/branch", 1);
     writer.map(6);
@@ -43,7 +41,7 @@ pub fn branch(level: u32, children: &[Child<'_>], branching_factor: usize) -> Re
     writer.vector(children.len());
     children.iter().for_each(|child| writer.uuid(&child.address));
     writer.keyword("subtree-count");
-    writer.long(signed(children.iter().map(|child| child.count).sum()));
+    writer.long(signed(count));
     put_settings(&mut writer, branching_factor);
     Ok(writer.finish())
 }

@@ -21,6 +21,8 @@ pub struct Head {
     pub max_tx: i64,
     /// The greatest entity id given out.
     pub max_eid: i64,
+    /// Operations so far, where that is said.
+    pub op_count: i64,
     /// Current datoms by entity.
     pub eavt: IndexRoot,
     /// Current datoms by attribute.
@@ -94,6 +96,7 @@ impl Head {
                 .collect(),
             max_tx: number(&record, "max-tx").ok_or(DecodeError::Invalid("head: no latest transaction"))?,
             max_eid: number(&record, "max-eid").unwrap_or(0),
+            op_count: number(&record, "op-count").unwrap_or(0),
             eavt: required("eavt")?,
             aevt: required("aevt")?,
             avet: required("avet")?,

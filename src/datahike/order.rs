@@ -43,6 +43,13 @@ impl IndexOrder {
         }
     }
 
+    /// What the keys of all datoms of an attribute begin with, and no others: of the orders by attribute.
+    pub fn attribute_prefix(attribute: &Attribute<'_>) -> Vec<u8> {
+        let mut prefix = Vec::new();
+        put_attribute(attribute, &mut prefix);
+        prefix
+    }
+
     /// Appends the key of a datom in this order. No key begins with another.
     pub fn put_key(self, datom: &Datom<'_>, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         match self {
@@ -66,7 +73,15 @@ impl IndexOrder {
         out.push(u8::from(datom.added));
         Ok(())
     }
+
+    /// The part of a key in front of the transaction: what is said, whenever and whether or not.
+    pub fn without_time(key: &[u8]) -> &[u8] {
+        &key[..key.len().saturating_sub(TIME_BYTES)]
+    }
 }
+
+/// Bytes of a transaction and of whether it asserts.
+const TIME_BYTES: usize = 9;
 
 /// What a value begins with: its class among the names of Java's classes.
 mod class {

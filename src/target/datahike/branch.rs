@@ -4,17 +4,20 @@
 //! So of the datoms that are history and current, those of such attributes are only in the current indices, and all
 //! others in both. Datahike's own schema, where attributes are entities, is in both whatever its attributes are.
 
+use bytes::Bytes;
+
 use crate::datahike::encode_head::{self, Lifetime, NewHead, WrittenIndex};
-use crate::datahike::{Compression, IndexOrder, SYSTEM_TRANSACTION};
+use crate::datahike::{Address, Compression, IndexOrder, SYSTEM_TRANSACTION, StoreKey};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::datom::fressian::Writer;
 use crate::record::datom::{Attribute, Datom, Value, decode_key};
 use crate::sorter::{Sorted, Sorter, SorterOptions};
 
 use super::config;
+use super::nodes::{Shape, refused};
 use super::row::{self, Row};
 use super::schema::{Schema, SchemaBuilder};
-use super::tree::{Shape, Tree};
+use super::tree::Tree;
 use super::{Description, Head, Target};
 
 /// What a datom is part of.
@@ -122,41 +125,76 @@ impl<'t> BranchWriter<'t> {
             }
             indices.push(finished(target, &mut tree)?);
         }
-        let schema_key = encode_head::schema_key(&schema.meta).unwrap_or_else(|| shape.address());
+        let (schema_key, blob) = schema_blob(&schema, shape, now)?;
         if target.schemas.insert(schema_key) {
-            let mut writer = Writer::new();
-            let refused = |why| Error::new(ErrorKind::Data, "schema", "cannot be written").because(why);
-            writer.value(&schema.meta).map_err(refused)?;
-            let key = Value::Uuid(schema_key);
-            let blob = encode_head::blob(&key, Lifetime::Immutable, &writer.finish(), now, Compression::None);
-            target.blobs.put(blob.map_err(|e| Error::damaged("schema", e))?)?;
+            target.blobs.put(blob)?;
         }
 
         let number = |name: &str| description.properties.get(name).and_then(|text| text.parse::<i64>().ok());
-        let mut commit = shape.address();
-        commit[6] = commit[6] & 0x0f | 0x50;
-        let head = NewHead {
+        let state = State {
             indices,
-            branching_factor: shape.branching_factor,
-            storage: config.storage,
             schema_key,
-            meta: config.meta(commit, latest_instant.unwrap_or(now), now),
-            config: config.entries,
+            updated: latest_instant.unwrap_or(now),
             max_tx: max_t.max(number("max-t").unwrap_or(0)),
             max_eid: max_eid.max(number("max-eid").filter(|id| *id < SYSTEM_TRANSACTION).unwrap_or(0)),
             op_count: i64::try_from(datoms).unwrap_or(i64::MAX),
         };
-        let mut writer = Writer::new();
-        writer
-            .value(&head.record())
-            .map_err(|e| Error::new(ErrorKind::Data, "head", "cannot be written").because(e))?;
         target.written.datoms += datoms;
         for (what, count) in schema.notes {
             *target.written.notes.entry(what).or_default() += count;
         }
-        target.heads.push(Head { branch: description.branch, commit, record: writer.finish() });
+        target.heads.push(head(description.branch, config, state, shape, now)?);
         Ok(())
     }
+}
+
+/// Where a branch is, besides what its configuration says.
+pub(super) struct State {
+    pub(super) indices: Vec<WrittenIndex>,
+    pub(super) schema_key: Address,
+    /// When it was changed last, milliseconds since 1970.
+    pub(super) updated: i64,
+    pub(super) max_tx: i64,
+    pub(super) max_eid: i64,
+    pub(super) op_count: i64,
+}
+
+/// The head of a branch, under a new commit.
+pub(super) fn head(
+    branch: String,
+    config: config::Configuration,
+    state: State,
+    shape: Shape,
+    now: i64,
+) -> Result<Head> {
+    let mut commit = shape.address();
+    commit[6] = commit[6] & 0x0f | 0x50;
+    let new = NewHead {
+        indices: state.indices,
+        branching_factor: shape.branching_factor,
+        storage: config.storage,
+        schema_key: state.schema_key,
+        meta: config.meta(commit, state.updated, now),
+        config: config.entries,
+        max_tx: state.max_tx,
+        max_eid: state.max_eid,
+        op_count: state.op_count,
+    };
+    let mut writer = Writer::new();
+    let refused = |why| Error::new(ErrorKind::Data, "head", "cannot be written").because(why);
+    writer.value(&new.record()).map_err(refused)?;
+    Ok(Head { branch, commit, record: writer.finish() })
+}
+
+/// The blob of a schema, and the address it is named by.
+pub(super) fn schema_blob(schema: &Schema, shape: Shape, now: i64) -> Result<(Address, (StoreKey, Bytes))> {
+    let address = encode_head::schema_key(&schema.meta).unwrap_or_else(|| shape.address());
+    let mut writer = Writer::new();
+    let refused = |why| Error::new(ErrorKind::Data, "schema", "cannot be written").because(why);
+    writer.value(&schema.meta).map_err(refused)?;
+    let key = Value::Uuid(address);
+    let blob = encode_head::blob(&key, Lifetime::Immutable, &writer.finish(), now, Compression::None);
+    Ok((address, blob.map_err(|e| Error::damaged("schema", e))?))
 }
 
 /// The indices of a branch while the first two are built.
@@ -239,8 +277,4 @@ fn finished(target: &mut Target, tree: &mut Tree) -> Result<WrittenIndex> {
         *target.written.notes.entry(what).or_default() += tree.equal;
     }
     Ok(WrittenIndex { temporal: tree.temporal, order: tree.order, address, count: tree.count })
-}
-
-fn refused(why: crate::record::datom::EncodeError) -> Error {
-    Error::new(ErrorKind::Data, "datom", "cannot be written").because(why)
 }

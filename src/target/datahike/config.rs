@@ -21,6 +21,7 @@ pub(super) struct Configuration {
     pub(super) entries: Entries,
     pub(super) crypto_hash: bool,
     pub(super) storage: [u8; 16],
+    database: Option<[u8; 16]>,
     source_meta: Value<'static>,
 }
 
@@ -37,8 +38,8 @@ impl Configuration {
         let crypto_hash =
             options.crypto_hash.unwrap_or_else(|| field(&source, "crypto-hash?") == Some(&Value::Boolean(true)));
         let old_store = field(&source, "store").cloned().unwrap_or(Value::Nil);
-        let storage = match field(&old_store, "id") {
-            Some(Value::Uuid(id)) => *id,
+        let storage = match (description.identity.storage, field(&old_store, "id")) {
+            (Some(id), _) | (None, Some(&Value::Uuid(id))) => id,
             _ => random_uuid(),
         };
         let mut entries = vec![
@@ -75,7 +76,8 @@ impl Configuration {
             }
         }
         entries.extend(kept);
-        Ok(Self { entries, crypto_hash, storage, source_meta: parse("meta")? })
+        let database = description.identity.database;
+        Ok(Self { entries, crypto_hash, storage, database, source_meta: parse("meta")? })
     }
 
     /// What is said about the commit, `updated` and `now` in milliseconds since 1970.
@@ -90,7 +92,13 @@ impl Configuration {
             (keyword("datahike/parents"), Value::Set(Vec::new())),
             (keyword("datahike/created-at"), kept("datahike/created-at", Value::Instant(now))),
             (keyword("datahike/updated-at"), Value::Instant(updated)),
-            (keyword("datahike/id"), kept("datahike/id", Value::Uuid(random_uuid()))),
+            (
+                keyword("datahike/id"),
+                match self.database {
+                    Some(id) => Value::Uuid(id),
+                    None => kept("datahike/id", Value::Uuid(random_uuid())),
+                },
+            ),
             (keyword("datahike/version"), Value::String(VERSION.as_bytes().into())),
             (keyword("konserve/version"), Value::Nil),
             (keyword("persistent.set/version"), Value::Nil),

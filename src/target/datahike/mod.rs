@@ -7,6 +7,9 @@
 mod blobs;
 mod branch;
 mod config;
+mod edit;
+mod migration;
+mod nodes;
 mod row;
 mod schema;
 mod tree;
@@ -22,6 +25,8 @@ use crate::record::datom::Value;
 use crate::record::datom::fressian::Writer;
 
 pub use branch::{BranchWriter, Membership};
+pub use edit::{BranchEdit, Committed, DatomChange, Editor, FactPlaces, Places, Rewrite, reachable, unneeded};
+pub use migration::{Migration, Phase};
 pub use schema::{Schema, SchemaBuilder};
 
 use blobs::Blobs;
@@ -39,6 +44,8 @@ pub struct Options {
     pub temporary: Option<PathBuf>,
     /// When the store is written, in milliseconds since 1970.
     pub now: i64,
+    /// A database that the store holds is replaced: its heads, when all else is written.
+    pub replace: bool,
 }
 
 impl Default for Options {
@@ -49,6 +56,7 @@ impl Default for Options {
             memory_bytes: 64 << 20,
             temporary: None,
             now: 0,
+            replace: false,
         }
     }
 }
@@ -62,6 +70,17 @@ pub struct Description {
     pub keep_history: bool,
     /// Properties of the snapshot: `config` and `meta` as EDN, `max-t`, `max-eid`.
     pub properties: BTreeMap<String, String>,
+    /// What tells the database from others, where it is known.
+    pub identity: Identity,
+}
+
+/// What tells a database from others.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Identity {
+    /// Id of its store.
+    pub storage: Option<[u8; 16]>,
+    /// Id of the database.
+    pub database: Option<[u8; 16]>,
 }
 
 /// What was written.
@@ -98,9 +117,9 @@ struct Head {
 }
 
 impl Target {
-    /// A store in `home`, which must not hold a database. `location` is where that is, as the database will be told.
+    /// A store in `home`, which must not hold a database unless that is to be replaced. `location` is where that is, as the database will be told.
     pub fn create(home: Arc<dyn Home>, location: &str, options: Options) -> Result<Self> {
-        if home.get(StoreKey::keyword(MAIN_BRANCH))?.is_some() {
+        if !options.replace && home.get(StoreKey::keyword(MAIN_BRANCH))?.is_some() {
             return Err(Error::new(ErrorKind::AlreadyExists, home.name(), "holds a Datahike database already"));
         }
         if options.branching_factor < 4 {
@@ -126,35 +145,39 @@ impl Target {
     /// Writes the heads and the list of branches: from then on the store is a database.
     pub fn finish(mut self) -> Result<Written> {
         let name = self.home.name();
-        let refused = |why| Error::new(ErrorKind::Data, name.clone(), "head").because(why);
-        self.blobs.flush()?;
-        let now = self.options.now;
-        let plain = crate::datahike::Compression::None;
-        // A commit stands before the head that names it, and the main branch behind the others.
-        for head in &self.heads {
-            let key = Value::Uuid(head.commit);
-            let blob = encode_head::blob(&key, Lifetime::Immutable, &head.record, now, plain).map_err(refused)?;
-            self.blobs.put(blob)?;
-        }
-        self.blobs.flush()?;
-        self.heads.sort_by_key(|head| head.branch == MAIN_BRANCH);
-        for head in &self.heads {
-            let key = Value::Keyword(head.branch.clone().into());
-            let blob = encode_head::blob(&key, Lifetime::Mutable, &head.record, now, plain).map_err(refused)?;
-            self.blobs.put(blob)?;
-            self.blobs.flush()?;
-        }
+        let refused = |why| Error::new(ErrorKind::Data, name.clone(), "branches").because(why);
+        write_heads(&mut self.blobs, &name, self.heads.as_mut_slice(), self.options.now)?;
         let names = self.heads.iter().map(|head| Value::Keyword(head.branch.clone().into())).collect();
         let mut writer = Writer::new();
-        writer
-            .value(&Value::Set(names))
-            .map_err(|e| Error::new(ErrorKind::Data, name.clone(), "branches").because(e))?;
+        writer.value(&Value::Set(names)).map_err(refused)?;
         let key = Value::Keyword("branches".into());
-        self.blobs.put(encode_head::blob(&key, Lifetime::Mutable, &writer.finish(), now, plain).map_err(refused)?)?;
+        let plain = crate::datahike::Compression::None;
+        let blob = encode_head::blob(&key, Lifetime::Mutable, &writer.finish(), self.options.now, plain);
+        self.blobs.put(blob.map_err(|e| Error::damaged(name.clone(), e))?)?;
         self.blobs.flush()?;
         let (blobs, bytes) = self.blobs.finish()?;
         Ok(Written { blobs, bytes, ..self.written })
     }
+}
+
+/// Writes commits and heads when everything before is durable: a commit stands before the head that names it, and the
+/// main branch behind the others.
+fn write_heads(blobs: &mut Blobs, name: &str, heads: &mut [Head], now: i64) -> Result<()> {
+    let refused = |why| Error::new(ErrorKind::Data, name, "head").because(why);
+    let plain = crate::datahike::Compression::None;
+    blobs.flush()?;
+    for head in &*heads {
+        let key = Value::Uuid(head.commit);
+        blobs.put(encode_head::blob(&key, Lifetime::Immutable, &head.record, now, plain).map_err(refused)?)?;
+    }
+    blobs.flush()?;
+    heads.sort_by_key(|head| head.branch == MAIN_BRANCH);
+    for head in &*heads {
+        let key = Value::Keyword(head.branch.clone().into());
+        blobs.put(encode_head::blob(&key, Lifetime::Mutable, &head.record, now, plain).map_err(refused)?)?;
+        blobs.flush()?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -96,6 +96,14 @@ impl Schema {
         .unwrap_or_default()
     }
 
+    /// Attributes that are indexed or kept otherwise than under another schema.
+    pub fn different(&self, other: &Self) -> BTreeSet<Attribute<'static>> {
+        let names = self.by_name.keys().chain(other.by_name.keys()).map(|name| Attribute::Keyword(name.clone().into()));
+        let ids = self.by_id.keys().chain(other.by_id.keys()).map(|id| Attribute::Id(*id));
+        let all: BTreeSet<Attribute<'static>> = if self.references { ids.collect() } else { names.collect() };
+        all.into_iter().filter(|attribute| self.of(attribute) != other.of(attribute)).collect()
+    }
+
     /// Whether it gives any attribute a type, as it must before a strict database takes values of it.
     pub fn describes_users(&self) -> bool {
         self.typed
@@ -181,6 +189,23 @@ impl SchemaBuilder {
 
 /// Entities of Datahike's own schema have ids up to this one; today 54 of them.
 const LAST_SYSTEM_ENTITY: i64 = 255;
+
+/// Whether a datom of this attribute may describe an attribute.
+pub(super) fn may_describe(attribute: &Attribute<'_>, references: bool) -> bool {
+    match attribute {
+        Attribute::Keyword(name) => !references && is_schema(name),
+        Attribute::Id(id) => (0..=LAST_SYSTEM_ENTITY).contains(id),
+        Attribute::String(_) => false,
+    }
+}
+
+/// All attributes whose datoms may describe attributes.
+pub(super) fn describing(references: bool) -> Vec<Attribute<'static>> {
+    if references {
+        return (0..=LAST_SYSTEM_ENTITY).map(Attribute::Id).collect();
+    }
+    SCHEMA_ATTRIBUTES.into_iter().chain(ENTITY_ATTRIBUTES).map(|name| Attribute::Keyword(name.into())).collect()
+}
 
 fn is_schema(name: &str) -> bool {
     SCHEMA_ATTRIBUTES.contains(&name) || ENTITY_ATTRIBUTES.contains(&name)

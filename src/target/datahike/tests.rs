@@ -186,7 +186,8 @@ fn copy(from: &Store, path: &Path, options: Options) -> Written {
             ("max-t".to_owned(), head.max_tx.to_string()),
             ("max-eid".to_owned(), head.max_eid.to_string()),
         ]);
-        let description = Description { branch, keep_history: temporal.is_some(), properties };
+        let description =
+            Description { branch, keep_history: temporal.is_some(), properties, ..Description::default() };
         let mut writer = target.branch(description);
         for (datom, historic, current) in all.into_values() {
             let membership = match (historic, current) {
@@ -246,15 +247,14 @@ fn real_nodes_are_encoded_to_their_own_bytes() {
                 }
                 Node::Branch(branch) => {
                     branches += 1;
-                    let mut children: Vec<Child<'_>> = branch
+                    let children: Vec<Child<'_>> = branch
                         .keys
                         .iter()
                         .zip(&branch.addresses)
-                        .map(|(last, address)| Child { last: last.clone(), address: *address, count: 0 })
+                        .map(|(last, address)| Child { last: last.clone(), address: *address })
                         .collect();
                     let Some(count) = branch.subtree_count else { continue };
-                    children[0].count = count;
-                    encode_node::branch(branch.level, &children, tree).unwrap()
+                    encode_node::branch(branch.level, &children, count, tree).unwrap()
                 }
             };
             if bytes != blob.bytes {

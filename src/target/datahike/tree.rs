@@ -3,13 +3,12 @@
 //! A node has at most as many children as the branching factor says and, but for the root, at least half of them. As
 //! long as twice the mean of both are left, a node takes the mean; what is left then becomes one node or two.
 
-use crate::datahike::encode_node::{self, Child};
+use crate::datahike::IndexOrder;
 use crate::datahike::node::Address;
-use crate::datahike::{IndexOrder, hasch};
-use crate::error::{Error, ErrorKind, Result};
-use crate::record::datom::{Datom, decode_key};
+use crate::error::Result;
 
 use super::blobs::Blobs;
+use super::nodes::{Child, Encoded, Shape};
 
 /// An index that is being built.
 pub(super) struct Tree {
@@ -26,26 +25,11 @@ pub(super) struct Tree {
     pub(super) equal: u64,
 }
 
-/// How nodes are made.
-#[derive(Clone, Copy)]
-pub(super) struct Shape {
-    pub(super) branching_factor: usize,
-    pub(super) crypto_hash: bool,
-    /// Seconds since 1970, with which random addresses begin.
-    pub(super) seconds: u32,
-}
-
 /// Children that wait for a branch.
 #[derive(Default)]
 struct Level {
-    children: Vec<Waiting>,
+    children: Vec<Child>,
     branches: u64,
-}
-
-struct Waiting {
-    last: Vec<u8>,
-    address: Address,
-    count: u64,
 }
 
 impl Shape {
@@ -62,15 +46,6 @@ impl Shape {
     /// How many of the last ones make the next node.
     fn last(self, waiting: usize) -> usize {
         if waiting <= self.branching_factor { waiting } else { waiting / 2 }
-    }
-
-    pub(super) fn address(self) -> Address {
-        let mut address = [0; 16];
-        getrandom::fill(&mut address).expect("the operating system always has random bytes once it is up");
-        address[..4].copy_from_slice(&self.seconds.to_be_bytes());
-        address[6] = address[6] & 0x0f | 0x40;
-        address[8] = address[8] & 0x3f | 0x80;
-        address
     }
 }
 
@@ -129,24 +104,15 @@ impl Tree {
     fn leaf(&mut self, len: usize, blobs: &mut Blobs) -> Result<()> {
         let rest = self.datoms.split_off(len);
         let taken = std::mem::replace(&mut self.datoms, rest);
-        let datoms = taken.iter().map(|datom| decode(datom)).collect::<Result<Vec<_>>>()?;
-        let address = match self.shape.crypto_hash {
-            false => self.shape.address(),
-            true => hasch::of_datoms(&datoms).map_err(|why| {
-                let message = "a leaf has no hash, which `:crypto-hash?` asks for";
-                Error::new(ErrorKind::Data, self.order.name(), message).because(why)
-            })?,
-        };
-        let value = encode_node::leaf(&datoms, self.shape.branching_factor).map_err(refused)?;
-        drop(datoms);
+        let Encoded { address, value } = self.shape.leaf(self.order, &taken)?;
         blobs.node(address, &value)?;
         self.leaves += 1;
         let count = taken.len() as u64;
         let last = taken.into_iter().next_back().unwrap_or_default();
-        self.child(0, Waiting { last, address, count }, blobs)
+        self.child(0, Child { last, address, count }, blobs)
     }
 
-    fn child(&mut self, level: usize, child: Waiting, blobs: &mut Blobs) -> Result<()> {
+    fn child(&mut self, level: usize, child: Child, blobs: &mut Blobs) -> Result<()> {
         if self.levels.len() == level {
             self.levels.push(Level::default());
         }
@@ -162,26 +128,11 @@ impl Tree {
         let rest = all.children.split_off(len);
         let taken = std::mem::replace(&mut all.children, rest);
         all.branches += 1;
-        let mut children = Vec::with_capacity(taken.len());
-        for child in &taken {
-            children.push(Child { last: decode(&child.last)?, address: child.address, count: child.count });
-        }
-        let addresses: Vec<_> = taken.iter().map(|child| child.address).collect();
-        let address = if self.shape.crypto_hash { hasch::of_addresses(&addresses) } else { self.shape.address() };
         let height = u32::try_from(level + 1).expect("a tree has few levels");
-        let value = encode_node::branch(height, &children, self.shape.branching_factor).map_err(refused)?;
-        let count = children.iter().map(|child| child.count).sum();
-        drop(children);
+        let count = taken.iter().map(|child| child.count).sum();
+        let Encoded { address, value } = self.shape.branch(height, &taken, count)?;
         blobs.node(address, &value)?;
         let last = taken.into_iter().next_back().map(|child| child.last).unwrap_or_default();
-        self.child(level + 1, Waiting { last, address, count }, blobs)
+        self.child(level + 1, Child { last, address, count }, blobs)
     }
-}
-
-fn decode(datom: &[u8]) -> Result<Datom<'_>> {
-    decode_key(datom).map_err(|e| Error::damaged("sorted row", e))
-}
-
-fn refused(why: crate::record::datom::EncodeError) -> Error {
-    Error::new(ErrorKind::Data, "datom", "cannot be written").because(why)
 }

@@ -1,0 +1,99 @@
+//! Blobs that were replaced.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::datahike::node::Address;
+use crate::datahike::walk::VisitedLeaf;
+use crate::datahike::{Head, Home, NodeKey, Stamp, Store, StoreKey, Visitor, Walk};
+use crate::error::{Error, Result};
+use crate::target::datahike::Migration;
+
+/// What is no longer named by any head, but was once.
+#[derive(Debug, Default)]
+pub(super) struct Garbage {
+    /// Replaced by the last commit.
+    young: Vec<Address>,
+    /// Replaced before that.
+    old: Vec<Address>,
+}
+
+impl Garbage {
+    /// A commit did without these blobs and wrote others.
+    pub(super) fn replaced(&mut self, replaced: Vec<Address>, written: &[Address]) {
+        // With addresses that are hashes of content, what was replaced may have been written again.
+        let written: BTreeSet<_> = written.iter().collect();
+        self.young.retain(|address| !written.contains(address));
+        self.old.retain(|address| !written.contains(address));
+        self.old.append(&mut self.young);
+        self.young = replaced.into_iter().filter(|address| !written.contains(address)).collect();
+    }
+
+    /// Removes what was replaced before the last commit.
+    pub(super) fn remove_older(&mut self, home: &dyn Home) -> Result<()> {
+        let keys: Vec<_> = self.old.iter().map(StoreKey::address).collect();
+        home.remove_many(&keys)?;
+        self.old.clear();
+        Ok(())
+    }
+
+    /// Removes everything but what is still in use; how many blobs.
+    pub(super) fn remove_all(&mut self, home: &dyn Home, in_use: &BTreeSet<Address>) -> Result<u64> {
+        let all: BTreeSet<_> =
+            self.old.iter().chain(&self.young).filter(|address| !in_use.contains(*address)).collect();
+        let keys: Vec<_> = all.into_iter().map(StoreKey::address).collect();
+        home.remove_many(&keys)?;
+        (self.old, self.young) = (Vec::new(), Vec::new());
+        Ok(keys.len() as u64)
+    }
+}
+
+/// The addresses of everything that the heads of a store name, directly or not.
+pub fn reachable(home: &Arc<dyn Home>) -> Result<BTreeSet<Address>> {
+    let store = &Store::new(Arc::clone(home), None);
+    let mut all = BTreeSet::new();
+    for branch in store.branches()? {
+        of_head(store, &store.head(&branch)?, &mut all)?;
+    }
+    Ok(all)
+}
+
+/// The blobs of a store that neither a database nor a migration needs.
+pub fn unneeded(home: &Arc<dyn Home>) -> Result<Vec<StoreKey>> {
+    let needed: BTreeSet<StoreKey> = reachable(home)?.iter().map(StoreKey::address).collect();
+    let mut others: Vec<_> = ["branches"].map(StoreKey::keyword).into();
+    others.push(Migration::key());
+    let store = Store::new(Arc::clone(home), None);
+    others.extend(store.branches()?.iter().map(|branch| StoreKey::keyword(branch)));
+    let mut all = home.list()?;
+    all.retain(|key| !needed.contains(key) && !others.contains(key));
+    Ok(all)
+}
+
+fn of_head(store: &Store, head: &Head, all: &mut BTreeSet<Address>) -> Result<()> {
+    all.extend(head.commit);
+    all.extend(head.schema_key);
+    for (_, _, root) in super::roots(head) {
+        Walk::new(store).run(root, &mut Mark(all)).map_err(|error| error.into_error(store))?;
+        all.extend(root.address);
+    }
+    Ok(())
+}
+
+/// Takes the addresses of nodes; leaves are not read, as their parents name them.
+struct Mark<'a>(&'a mut BTreeSet<Address>);
+
+impl Visitor for Mark<'_> {
+    fn skip(&mut self, node: &NodeKey) -> bool {
+        // A node that is named twice has the same below.
+        node.address.is_none_or(|address| !self.0.insert(address))
+    }
+
+    fn branch(&mut self, _: &NodeKey, _: Option<Stamp>, _: &[NodeKey]) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn leaf(&mut self, _: &VisitedLeaf<'_, '_>) -> Result<(), Error> {
+        Ok(())
+    }
+}
