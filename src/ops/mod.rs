@@ -17,6 +17,7 @@ mod find;
 mod forget;
 mod ls;
 mod mark;
+mod migrate;
 mod mirror;
 mod pack_content;
 mod prune;
@@ -54,6 +55,7 @@ pub use files::{Children, Entries as FileEntries, FileContent, FileExtents, File
 pub use find::{BlobStart, Case, Criteria, FindOptions, Found, Pattern, SizeTest, Wanted, find};
 pub use forget::{ForgetGroup, ForgetOptions, ForgetReport, forget};
 pub use ls::{ListOptions, ListOrder, ListSummary, ls};
+pub use migrate::{MigrateEnd, MigrateEvent, MigrateObserver, MigrateOptions, MigrateSummary, Place, migrate};
 pub use mirror::{
     Healed, MirrorStatus, MirrorSyncOptions, MirrorSyncReport, NewMirror, mirror_add, mirror_heal, mirror_list,
     mirror_promote, mirror_remove, mirror_status, mirror_sync,

@@ -241,6 +241,7 @@ pub enum Command {
     Prune(commands::prune::Arguments),
     Repair(commands::repair::Arguments),
     Sync(commands::sync::Arguments),
+    Migrate(commands::migrate::Arguments),
     Key(commands::key::Arguments),
     Cache(commands::cache::Arguments),
     Completions(commands::completions::Arguments),

@@ -31,6 +31,11 @@ pub fn local(ms: i64) -> String {
     }
 }
 
+/// How long something took, in milliseconds with one digit behind the point.
+pub fn milliseconds(period: std::time::Duration) -> f64 {
+    (period.as_secs_f64() * 10_000.0).round() / 10.0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,5 +1,7 @@
 //! From what changed about facts to what changes in the trees `log` and `exceptions`.
 
+use std::collections::BTreeSet;
+
 use super::key::{T, complete, log_key};
 use crate::error::Result;
 use crate::source::datahike::{FactChange, FactState};
@@ -58,9 +60,39 @@ pub fn key_changes(facts: &[FactChange]) -> Result<KeyChanges> {
     Ok(changes)
 }
 
+/// What is known of a fact after changes that [`key_changes`] tells: t, whether it asserts, and whether that is put, of the
+/// log and of the exceptions. Nothing where something is put that is there, or removed that is not.
+pub fn changed_state(
+    before: &FactState,
+    log: &[(T, bool, bool)],
+    exceptional: &[(T, bool, bool)],
+) -> Option<FactState> {
+    let change = |events: &[(T, bool)], changes: &[(T, bool, bool)]| {
+        let mut events: BTreeSet<(T, bool)> = events.iter().copied().collect();
+        let mut each = changes.iter();
+        let fits = each.all(|&(t, asserts, put)| match put {
+            true => events.insert((t, asserts)),
+            false => events.remove(&(t, asserts)),
+        });
+        fits.then(|| events.into_iter().collect::<Vec<_>>())
+    };
+    let log = change(&before.log, log)?;
+    let exceptions = change(&exceptions(before), exceptional)?;
+    let current = match exceptions.is_empty() {
+        true => folded(&log),
+        false => exceptions.into_iter().filter(|(_, asserts)| *asserts).map(|(t, _)| t).collect(),
+    };
+    Some(FactState { log, current })
+}
+
+/// What the events of a fact fold to.
+fn folded(log: &[(T, bool)]) -> Vec<T> {
+    log.last().filter(|(_, asserts)| *asserts).map(|(t, _)| *t).into_iter().collect()
+}
+
 /// The exceptions of one fact: nothing where its events fold to what the current view has.
 fn exceptions(state: &FactState) -> Vec<(T, bool)> {
-    let folded: Vec<T> = state.log.last().filter(|(_, asserts)| *asserts).map(|(t, _)| *t).into_iter().collect();
+    let folded = folded(&state.log);
     if folded == state.current {
         return Vec::new();
     }
@@ -87,8 +119,6 @@ fn compare(fact: &[u8], before: &[(T, bool)], after: &[(T, bool)], out: &mut Vec
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-    use std::collections::BTreeSet;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -114,6 +144,32 @@ mod tests {
             };
             prop_assert_eq!(of(&one, &two).then(of(&two, &last)), of(&one, &last));
             prop_assert!(of(&one, &two).then(of(&two, &one)).is_empty());
+        }
+    }
+
+    fn state() -> impl Strategy<Value = FactState> {
+        let events = prop::collection::btree_set((0_u8..4, any::<bool>()), 0..5);
+        (events, prop::collection::btree_set(0_u8..4, 0..2)).prop_map(|(log, current)| FactState {
+            log: log.into_iter().map(|(t, asserts)| ([t; 8], asserts)).collect(),
+            current: current.into_iter().map(|t| [t; 8]).collect(),
+        })
+    }
+
+    /// t, op and whether it is put, of keys of one fact.
+    fn split(keys: &[(Vec<u8>, bool)]) -> Vec<(T, bool, bool)> {
+        keys.iter().map(|(key, put)| (*key.first_chunk().unwrap(), *key.last().unwrap() == 1, *put)).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn changes_of_keys_lead_back_to_changes_of_facts(before in state(), after in state()) {
+            let change = FactChange { fact: vec![0; 8], before: before.clone(), after: after.clone() };
+            let KeyChanges { log, exceptions } = key_changes(&[change]).unwrap();
+            let (log, exceptions) = (split(&log), split(&exceptions));
+            prop_assert_eq!(changed_state(&before, &log, &exceptions), Some(after.clone()));
+            if !log.is_empty() || !exceptions.is_empty() {
+                prop_assert_eq!(changed_state(&after, &log, &exceptions), None);
+            }
         }
     }
 

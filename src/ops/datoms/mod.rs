@@ -41,7 +41,7 @@ mod states;
 mod stream;
 mod time;
 
-pub use changes::{KeyChanges, key_changes};
+pub use changes::{KeyChanges, changed_state, key_changes};
 pub use exceptions::{Current, exceptions};
 pub use fold::{Fold, Past};
 pub use key::log_key;
@@ -50,6 +50,8 @@ pub use order::{DumpOrder, ViewOrder};
 pub use states::{StateOptions, append_state};
 pub use stream::KeyStream;
 pub use time::{TimePoint, TimeResolver, Window};
+
+use std::collections::BTreeMap;
 
 use crate::datahike::MAIN_BRANCH;
 use crate::error::{Error, ErrorKind, Result};
@@ -67,6 +69,25 @@ pub fn root_names(branch: Option<&str>) -> (String, String) {
         None | Some(MAIN_BRANCH) => (LOG.to_owned(), EXCEPTIONS.to_owned()),
         Some(branch) => (format!("branch/{branch}/{LOG}"), format!("branch/{branch}/{EXCEPTIONS}")),
     }
+}
+
+/// The properties of a branch of a database, by the names that those of a database with one branch have.
+pub fn branch_properties<'p>(
+    all: impl Iterator<Item = (&'p String, &'p String)>,
+    branch: Option<&str>,
+) -> BTreeMap<String, String> {
+    let prefix = match branch {
+        None | Some(MAIN_BRANCH) => None,
+        Some(branch) => Some(format!("branch/{branch}/")),
+    };
+    let own = |(name, value): (&String, &String)| {
+        let name = match &prefix {
+            None => (!name.starts_with("branch/")).then_some(name.as_str()),
+            Some(prefix) => name.strip_prefix(prefix),
+        };
+        Some((name?.to_owned(), value.clone()))
+    };
+    all.filter_map(own).collect()
 }
 
 /// The branches of a database that a snapshot holds, the main one first.

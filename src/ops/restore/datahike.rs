@@ -39,6 +39,8 @@ pub struct DatabaseOptions {
     pub memory_bytes: usize,
     /// Where sorted runs are spilled; the system's temporary folder by default.
     pub temporary: Option<PathBuf>,
+    /// A database that is there is replaced, when the new one is complete.
+    pub replace: bool,
 }
 
 /// What was restored.
@@ -59,7 +61,7 @@ pub struct DatabaseSummary {
     pub notes: BTreeMap<String, u64>,
 }
 
-/// Writes a database to `home`, which must not hold one. `location` says where that is, in the words of the database's
+/// Writes a database to `home`, which must not hold one unless it is to be replaced. `location` says where that is, in the words of the database's
 /// configuration. Every byte is verified before it is written; the heads, which make the store a database, come last.
 pub async fn restore_database(
     repository: &Repository,
@@ -80,6 +82,7 @@ pub async fn restore_database(
             memory_bytes: memory_bytes / 2,
             temporary: options.temporary.clone(),
             now: i64::try_from(since_1970.as_millis()).unwrap_or(0),
+            replace: options.replace,
             ..Options::default()
         };
         if options.branching_factor > 0 {
@@ -159,7 +162,8 @@ fn write_branch(
     let mut merged = Merged::new(log.finish()?, exceptions.finish()?, past);
 
     observer.event(Event::Stage { name: "sorting indices", total: Some(restore.records()) });
-    let mut branch = target.branch(Description { branch: name.to_owned(), keep_history, properties });
+    let mut branch =
+        target.branch(Description { branch: name.to_owned(), keep_history, properties, ..Description::default() });
     let (mut key, mut done) = (Vec::new(), 0_u64);
     while let Some((view, parts)) = merged.next()? {
         let membership = match (parts.history && !current, parts.current) {

@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::datahike::MAIN_BRANCH;
 use crate::error::{Error, Result};
 use crate::format::Snapshot;
 use crate::id::SnapshotId;
 use crate::ops::attributes::{AttributeFilter, canonical};
 use crate::ops::datoms::{
-    Current, DumpOrder, Fold, KeyStream, Past, TimePoint, TimeResolver, ViewOrder, Window, attribute_len, find_roots,
-    log_key,
+    Current, DumpOrder, Fold, KeyStream, Past, TimePoint, TimeResolver, ViewOrder, Window, attribute_len,
+    branch_properties, find_roots, log_key,
 };
 use crate::ops::{mark, values};
 use crate::progress::{Event, Observer};
@@ -203,12 +202,8 @@ impl<'a> Restore<'a> {
 
     /// What the snapshot tells about the database, or about the branch.
     pub(super) fn properties(&self) -> BTreeMap<String, String> {
-        let all = self.snapshot.properties.iter().cloned();
-        let prefix = match self.options.branch.as_deref() {
-            None | Some(MAIN_BRANCH) => return all.filter(|(name, _)| !name.starts_with("branch/")).collect(),
-            Some(branch) => format!("branch/{branch}/"),
-        };
-        all.filter_map(|(name, value)| Some((name.strip_prefix(&prefix)?.to_owned(), value))).collect()
+        let all = self.snapshot.properties.iter().map(|(name, value)| (name, value));
+        branch_properties(all, self.options.branch.as_deref())
     }
 
     fn write_history(&self, out: &mut dyn DatomTarget, window: Window) -> Result<()> {

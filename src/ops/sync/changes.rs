@@ -68,7 +68,7 @@ pub struct Changed {
 
 impl Changed {
     /// Takes in what came later.
-    pub(super) fn then(&mut self, later: Self) {
+    pub(in crate::ops) fn then(&mut self, later: Self) {
         for changes in later.trees {
             match self.trees.binary_search_by(|tree| tree.name.cmp(&changes.name)) {
                 Ok(at) => merge(&mut self.trees[at], changes),

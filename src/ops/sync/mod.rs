@@ -20,6 +20,7 @@ use std::time::Duration;
 pub(super) use chain::{Fate, fate, settle, unsettled};
 pub use changes::{Changed, Changes, Followed, Step};
 pub use datahike::FollowedDatahike;
+pub(super) use stream::is_passing;
 pub(super) use view::materialise;
 pub use view::{Unfolded, unfolded};
 

@@ -312,7 +312,7 @@ impl Stream {
 }
 
 /// Whether it may work when the same request is repeated.
-pub(super) fn is_passing(kind: ErrorKind) -> bool {
+pub(in crate::ops) fn is_passing(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::Transient | ErrorKind::Throttled | ErrorKind::NoSpace | ErrorKind::Failed)
 }
 

@@ -16,6 +16,7 @@ pub mod forget;
 pub mod init;
 pub mod key;
 pub mod ls;
+pub mod migrate;
 pub mod mirror;
 pub mod mount;
 pub mod prune;
@@ -51,6 +52,7 @@ pub fn run(context: &Context, command: Command) -> Result<Code> {
         Command::Doctor(arguments) => doctor::run(context, arguments),
         Command::Forget(arguments) => forget::run(context, arguments),
         Command::Prune(arguments) => prune::run(context, arguments),
+        Command::Migrate(arguments) => migrate::run(context, arguments),
         Command::Sync(arguments) => sync::run(context, arguments),
         Command::Repair(arguments) => repair::run(context, arguments),
         Command::Tag(arguments) => tag::run(context, arguments),

@@ -1,7 +1,6 @@
 //! What `sync` prints of one repository.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use packstone::ops::{SyncEvent, SyncObserver, SyncSummary};
 use serde_json::{Value, json};
@@ -10,6 +9,7 @@ use super::metrics::Metrics;
 use crate::exit::Result;
 use crate::output::{Output, counted, grouped};
 use crate::size;
+use crate::time::milliseconds;
 
 /// Prints and counts what happens in one repository.
 pub struct Report {
@@ -106,8 +106,4 @@ impl SyncObserver for Report {
             _ => {}
         }
     }
-}
-
-fn milliseconds(lag: Duration) -> f64 {
-    (lag.as_secs_f64() * 10_000.0).round() / 10.0
 }

@@ -1,0 +1,72 @@
+//! From what changes in the trees of a database to what changes in the indices of its store.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::error::{Error, Result};
+use crate::ops::datoms::{KeyChanges, changed_state};
+use crate::record::datom::decode_key;
+use crate::source::datahike::FactState;
+use crate::target::datahike::{DatomChange, Editor, FactPlaces};
+
+/// Events of one fact in one tree: t, whether it asserts, and whether it is put.
+type Events = Vec<([u8; 8], bool, bool)>;
+
+/// What becomes of the datoms of a branch; nothing where the store is not what the changes are to be made to.
+pub(super) fn datom_changes(
+    editor: &mut Editor,
+    branch: &str,
+    changes: &KeyChanges,
+) -> Result<Option<Vec<DatomChange>>> {
+    let mut facts: BTreeMap<&[u8], (Events, Events)> = BTreeMap::new();
+    for (key, put) in &changes.log {
+        let (t, fact, asserts) = split(key)?;
+        facts.entry(fact).or_default().0.push((t, asserts, *put));
+    }
+    for (key, put) in &changes.exceptions {
+        let (t, fact, asserts) = split(key)?;
+        facts.entry(fact).or_default().1.push((t, asserts, *put));
+    }
+    let names: BTreeSet<Vec<u8>> = facts.keys().map(|fact| fact.to_vec()).collect();
+    let places = editor.facts(branch, &names)?;
+    let mut all = Vec::new();
+    for (fact, (log, exceptions)) in facts {
+        let places = places.get(fact).cloned().unwrap_or_default();
+        let before = state(editor, branch, fact, &places)?;
+        let Some(after) = changed_state(&before, &log, &exceptions) else { return Ok(None) };
+        push_changes(fact, &places, &after, &mut all);
+    }
+    Ok(Some(all))
+}
+
+/// What history and current view have of a fact, by where its datoms stand.
+fn state(editor: &Editor, branch: &str, fact: &[u8], places: &FactPlaces) -> Result<FactState> {
+    let record = [&[0; 8], fact, &[1]].concat();
+    let datom = decode_key(&record).map_err(|e| Error::damaged("datom key", e))?;
+    let from_current = editor.is_history_while_current(branch, &datom.a);
+    let is_history = |places: &crate::target::datahike::Places| places.temporal || (places.current && from_current);
+    let log = places.iter().filter(|(_, places)| is_history(places)).map(|(event, _)| *event).collect();
+    let current = places.iter().filter(|((_, asserts), places)| *asserts && places.current).map(|((t, _), _)| *t);
+    Ok(FactState { log, current: current.collect() })
+}
+
+fn push_changes(fact: &[u8], places: &FactPlaces, after: &FactState, all: &mut Vec<DatomChange>) {
+    let mut events: BTreeSet<([u8; 8], bool)> = places.keys().copied().collect();
+    events.extend(after.log.iter().copied());
+    events.extend(after.current.iter().map(|t| (*t, true)));
+    for (t, asserts) in events {
+        all.push(DatomChange {
+            datom: [&t, fact, &[u8::from(asserts)]].concat(),
+            before: places.get(&(t, asserts)).copied().unwrap_or_default(),
+            history: after.log.contains(&(t, asserts)),
+            current: asserts && after.current.contains(&t),
+        });
+    }
+}
+
+/// t, fact and op of a log key.
+fn split(key: &[u8]) -> Result<([u8; 8], &[u8], bool)> {
+    let short = || Error::new(crate::error::ErrorKind::Damaged, "datom key", "too short");
+    let (t, rest) = key.split_first_chunk::<8>().ok_or_else(short)?;
+    let (op, fact) = rest.split_last().ok_or_else(short)?;
+    Ok((*t, fact, *op == 1))
+}
