@@ -25,6 +25,7 @@ const COMMANDS: [&str; 22] = [
     "demo",
     "mirror",
     "sync",
+    "migrate",
 ];
 
 #[test]

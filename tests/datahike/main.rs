@@ -4,6 +4,7 @@
 
 mod blobs;
 mod branches;
+mod migrate;
 mod protocol;
 mod stores;
 mod sync;

@@ -5,43 +5,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use packstone::backend::LocalBackend;
-use packstone::datahike::{Head, StoreKey};
 use packstone::ops::{self, BackupOptions, FollowedDatahike, Stop, SyncEvent, SyncOptions, View};
-use packstone::record::datom::Value;
 use packstone::repository::{OpenOptions, Repository, Secret};
 
 use crate::world::{Home, Unpacked, assert_same};
-
-/// The heads of a store's main branch as files, oldest first, as far as their commits are kept and their nodes were not used
-/// again.
-fn heads(unpacked: &Unpacked, most: usize) -> Vec<(i64, Vec<u8>)> {
-    let store = unpacked.store();
-    let now = std::fs::read(head_file(unpacked)).unwrap();
-    let meta_len = u32::from_be_bytes(now[4..8].try_into().unwrap()) as usize;
-    let mut head = store.head("db").unwrap();
-    let mut heads = vec![(head.max_tx, now.clone())];
-    while heads.len() < most {
-        let [Value::Uuid(parent)] = head.parents.as_slice() else { break };
-        let Some(blob) = store.blob(StoreKey::address(parent)).unwrap() else { break };
-        let Ok(older) = Head::decode("db", &blob) else { break };
-        // The value of the older record under the metadata of the branch.
-        heads.push((older.max_tx, [&now[..20 + meta_len], &blob.bytes].concat()));
-        head = older;
-    }
-    heads.reverse();
-    heads
-}
-
-fn head_file(unpacked: &Unpacked) -> std::path::PathBuf {
-    unpacked.path().join(StoreKey::keyword("db").file_name())
-}
-
-/// As Datahike does it.
-fn put_head(unpacked: &Unpacked, bytes: &[u8]) {
-    let new = head_file(unpacked).with_extension("ksv.new");
-    std::fs::write(&new, bytes).unwrap();
-    std::fs::rename(new, head_file(unpacked)).unwrap();
-}
 
 async fn reopen(home: &Home) -> Repository {
     let backend = LocalBackend::open(home.folder.path().join("repository")).await.unwrap();
@@ -64,9 +31,9 @@ type Durable = (bool, Vec<i64>, Vec<String>);
 
 async fn follow(name: &str, least: usize) {
     let unpacked = Unpacked::fixture(name);
-    let heads = heads(&unpacked, 12);
+    let heads = unpacked.heads(12);
     assert!(heads.len() >= least, "{name} keeps {} commits", heads.len());
-    put_head(&unpacked, &heads[0].1);
+    unpacked.put_head(&heads[0].1);
     let home = Home::new().await;
     let out = home.folder.path().join("out.edn");
     let (stop, durable) = (Stop::default(), Arc::new(Mutex::new(Durable::default())));
@@ -98,7 +65,7 @@ async fn follow(name: &str, least: usize) {
     };
     tokio::task::block_in_place(|| until(&|state| state.0));
     for (t, head) in &heads[1..] {
-        put_head(&unpacked, head);
+        unpacked.put_head(head);
         tokio::task::block_in_place(|| until(&|state| state.1.last() == Some(t)));
     }
     assert!(durable.lock().unwrap().2.is_empty(), "{name}: {:?}", durable.lock().unwrap().2);

@@ -87,6 +87,33 @@ impl Unpacked {
         self.path().join(StoreKey::keyword(branch).file_name())
     }
 
+    /// The heads of the main branch as files, oldest first, as far as their commits are kept and their nodes were not used
+    /// again, each with its latest transaction.
+    pub fn heads(&self, most: usize) -> Vec<(i64, Vec<u8>)> {
+        let store = self.store();
+        let now = std::fs::read(self.head_file("db")).unwrap();
+        let meta_len = u32::from_be_bytes(now[4..8].try_into().unwrap()) as usize;
+        let mut head = store.head("db").unwrap();
+        let mut heads = vec![(head.max_tx, now.clone())];
+        while heads.len() < most {
+            let [Value::Uuid(parent)] = head.parents.as_slice() else { break };
+            let Some(blob) = store.blob(StoreKey::address(parent)).unwrap() else { break };
+            let Ok(older) = Head::decode("db", &blob) else { break };
+            // The value of the older record under the metadata of the branch.
+            heads.push((older.max_tx, [&now[..20 + meta_len], &blob.bytes].concat()));
+            head = older;
+        }
+        heads.reverse();
+        heads
+    }
+
+    /// Puts a head of the main branch in its place as Datahike does it.
+    pub fn put_head(&self, bytes: &[u8]) {
+        let new = self.head_file("db").with_extension("ksv.new");
+        std::fs::write(&new, bytes).unwrap();
+        std::fs::rename(new, self.head_file("db")).unwrap();
+    }
+
     /// Takes a branch back by one commit that has other datoms.
     pub fn rewind(&self, branch: &str) {
         let now = self.store().head(branch).unwrap();

@@ -1,0 +1,521 @@
+//! Databases moved to another store: commit by commit, after crashes at every write, and onto what is in the way.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use packstone::datahike::home::{self, FileHome};
+use packstone::datahike::walk::VisitedLeaf;
+use packstone::datahike::{Home as StoreHome, Stamp, Store, StoreKey, Traffic, Visitor, Walk};
+use packstone::ops::{
+    self, BackupOptions, DatabaseOptions, DatahikeSource, FollowedDatahike, MigrateEnd, MigrateEvent, MigrateOptions,
+    MigrateSummary, Place, Stop,
+};
+use packstone::progress::Silent;
+use packstone::record::datom::edn;
+use packstone::{Error, ErrorKind, Result};
+
+use crate::world::{Home, Unpacked, shared};
+
+/// What each index of a store has, in its order.
+fn indices(store: &Path, branch: &str) -> Vec<(&'static str, Vec<String>)> {
+    struct All(Vec<String>);
+    impl Visitor for All {
+        fn leaf(&mut self, leaf: &VisitedLeaf<'_, '_>) -> Result<()> {
+            for datom in leaf.datoms {
+                let mut line = Vec::new();
+                edn::print_datom(datom, &mut line);
+                self.0.push(String::from_utf8(line).unwrap().trim_end().to_owned());
+            }
+            Ok(())
+        }
+    }
+    let store = Store::open(store.to_str().unwrap(), None).unwrap();
+    let head = store.head(branch).unwrap();
+    let roots = [
+        ("eavt", Some(&head.eavt)),
+        ("aevt", Some(&head.aevt)),
+        ("avet", Some(&head.avet)),
+        ("temporal eavt", head.temporal_eavt.as_ref()),
+        ("temporal aevt", head.temporal_aevt.as_ref()),
+        ("temporal avet", head.temporal_avet.as_ref()),
+    ];
+    let read = |(name, root): (&'static str, Option<_>)| {
+        let mut all = All(Vec::new());
+        let walk = Walk::new(&store).verifying(head.has_content_addresses());
+        let stats = walk.run(root?, &mut all).map_err(|e| e.into_error(&store)).unwrap();
+        assert_eq!(stats.datoms, all.0.len() as u64);
+        Some((name, all.0))
+    };
+    roots.into_iter().filter_map(read).collect()
+}
+
+/// What is said about attributes, and where the database is.
+fn head(store: &Path, branch: &str) -> (String, i64, i64) {
+    let store = Store::open(store.to_str().unwrap(), None).unwrap();
+    let head = store.head(branch).unwrap();
+    let schema = store.schema(&head).unwrap();
+    (format!("{:?} {:?} {:?}", schema.schema, schema.rschema, schema.idents), head.max_tx, head.max_eid)
+}
+
+struct Migration {
+    home: Home,
+    source: DatahikeSource,
+    events: Arc<Mutex<Vec<String>>>,
+}
+
+impl Migration {
+    async fn of(source: DatahikeSource) -> Self {
+        Self { home: Home::new().await, source, events: Arc::default() }
+    }
+
+    fn target(&self) -> std::path::PathBuf {
+        self.home.folder.path().join("target")
+    }
+
+    async fn run(&self, options: MigrateOptions) -> Result<MigrateSummary> {
+        let location = self.target().to_str().unwrap().to_owned();
+        let home = match home::create(&location) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => home::open(&location)?,
+            made => made?,
+        };
+        self.run_into(home, options, Stop::default()).await
+    }
+
+    async fn run_into(&self, home: Arc<dyn StoreHome>, options: MigrateOptions, stop: Stop) -> Result<MigrateSummary> {
+        let events = Arc::clone(&self.events);
+        let observer = move |event: MigrateEvent<'_>| {
+            let mut line = format!("{event:?}");
+            line.truncate(60);
+            if let MigrateEvent::Writing { reason: Some(reason), .. } = event {
+                line = format!("anew: {reason}");
+            }
+            if let MigrateEvent::Applied { t, .. } = event {
+                line = format!("t {t}");
+            }
+            events.lock().unwrap().push(line);
+        };
+        let place = Place { home, location: self.target().to_str().unwrap().to_owned() };
+        let followed = Box::new(FollowedDatahike::new(self.source.clone()));
+        ops::migrate(&self.home.repository, followed, place, options, stop, Arc::new(observer), Arc::new(Silent)).await
+    }
+
+    async fn once(&self) -> MigrateSummary {
+        self.run(once()).await.unwrap()
+    }
+
+    async fn cut_over(&self) -> Result<MigrateSummary> {
+        self.run(MigrateOptions { cut_over: true, ..once() }).await
+    }
+
+    /// The target has what a store has that is made of the source at once.
+    async fn assert_equal(&self, what: &str) {
+        let home = Home::new().await;
+        let summary = home.backup(self.source.clone()).await.unwrap();
+        let fresh = home.folder.path().join("fresh");
+        restore(&home, summary.snapshot.id, &fresh, false).await;
+        for branch in Store::open(fresh.to_str().unwrap(), None).unwrap().branches().unwrap() {
+            assert_eq!(head(&self.target(), &branch), head(&fresh, &branch), "{what} :{branch}");
+            for (found, expected) in indices(&self.target(), &branch).into_iter().zip(indices(&fresh, &branch)) {
+                assert!(found == expected, "{what} :{branch} {}: {} for {}", found.0, found.1.len(), expected.1.len());
+            }
+        }
+    }
+
+    fn said(&self, what: &str) -> usize {
+        self.events.lock().unwrap().iter().filter(|event| event.contains(what)).count()
+    }
+}
+
+fn once() -> MigrateOptions {
+    let backup = BackupOptions { label: Some("source".to_owned()), ..BackupOptions::default() };
+    MigrateOptions { backup, once: true, interval: Duration::ZERO, ..MigrateOptions::default() }
+}
+
+async fn restore(home: &Home, snapshot: packstone::id::SnapshotId, to: &Path, replace: bool) {
+    std::fs::create_dir_all(to).unwrap();
+    let location = to.to_str().unwrap().to_owned();
+    let store: Arc<dyn StoreHome> = match replace {
+        true => home::open(&location).unwrap(),
+        false => home::create(&location).unwrap(),
+    };
+    let options = DatabaseOptions { replace, ..DatabaseOptions::default() };
+    ops::restore_database(&home.repository, snapshot, store, location, options, Arc::new(Silent)).await.unwrap();
+}
+
+/// A store whose database is whatever lines of EDN say, and then something else.
+struct Scripted {
+    home: Home,
+}
+
+impl Scripted {
+    async fn new() -> Self {
+        Self { home: Home::new().await }
+    }
+
+    async fn becomes(&self, lines: &[String]) {
+        let file = self.home.folder.path().join("state.edn");
+        std::fs::write(&file, lines.join("\n") + "\n").unwrap();
+        let summary = self.home.backup_datoms(&file).await;
+        let store = self.home.folder.path().join("store");
+        restore(&self.home, summary.snapshot.id, &store, store.join("x").parent().unwrap().exists()).await;
+    }
+
+    fn source(&self) -> DatahikeSource {
+        DatahikeSource::new(self.home.folder.path().join("store").to_str().unwrap(), None)
+    }
+}
+
+const T: i64 = 536_870_912;
+
+fn attribute(e: i64, name: &str, t: i64, more: &[&str]) -> Vec<String> {
+    let mut lines = vec![format!("[{e} :db/ident {name} {} true]", T + t)];
+    lines.push(format!("[{e} :db/cardinality :db.cardinality/one {} true]", T + t));
+    lines.push(format!("[{e} :db/valueType :db.type/long {} true]", T + t));
+    lines.extend(more.iter().map(|said| format!("[{e} {said} {} true]", T + t)));
+    lines
+}
+
+/// A retraction, without which lines are a state and no history.
+fn history() -> Vec<String> {
+    let doc = |t: i64, added: bool| format!("[9 :db/doc \"gone\" {} {added}]", T + t);
+    vec![doc(1, true), doc(2, false), instant(1), instant(2)]
+}
+
+fn instant(t: i64) -> String {
+    format!("[{} :db/txInstant #inst \"2026-01-01T00:{:02}:00.000-00:00\" {} true]", T + t, t % 60, T + t)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commits_of_real_stores_reach_the_target_one_by_one() {
+    let mut with_commits = 0;
+    for name in ["store-bf8", "store-crypto", "store-attrrefs", "store-a", "store-diffbuf"] {
+        let unpacked = Unpacked::fixture(name);
+        let heads = unpacked.heads(5);
+        with_commits += usize::from(heads.len() > 1);
+        let migration = Migration::of(unpacked.source()).await;
+        for (t, head) in &heads {
+            unpacked.put_head(head);
+            migration.once().await;
+            migration.assert_equal(&format!("{name} {t}")).await;
+        }
+        assert_eq!(migration.said("Writing"), 1, "{name}: {:?}", migration.events.lock().unwrap());
+        assert_eq!(migration.said("anew"), 0, "{name}: {:?}", migration.events.lock().unwrap());
+        let summary = migration.cut_over().await.unwrap();
+        assert_eq!(summary.end, MigrateEnd::CutOver);
+        migration.assert_equal(&format!("{name}, cut over")).await;
+        let refused = migration.cut_over().await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::AlreadyExists);
+        assert!(refused.to_string().contains("was cut over"), "{refused}");
+    }
+    assert!(with_commits >= 2, "the fixtures keep their commits");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_follows_until_another_one_cuts_over() {
+    let unpacked = Unpacked::fixture("store-bf8");
+    let heads = unpacked.heads(12);
+    unpacked.put_head(&heads[0].1);
+    let migration = Arc::new(Migration::of(unpacked.source()).await);
+    let following = {
+        let migration = Arc::clone(&migration);
+        tokio::spawn(async move { migration.run(MigrateOptions { once: false, ..once() }).await })
+    };
+    let until = |what: String| {
+        let migration = Arc::clone(&migration);
+        tokio::task::block_in_place(move || {
+            for _ in 0..1000 {
+                if migration.said(&what) > 0 {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            panic!("{what} does not happen: {:?}", migration.events.lock().unwrap());
+        });
+    };
+    until("Following".to_owned());
+    for (t, head) in &heads[1..] {
+        unpacked.put_head(head);
+        until(format!("t {t}"));
+    }
+    let summary = migration.cut_over().await.unwrap();
+    assert_eq!(summary.end, MigrateEnd::CutOver);
+    let first = following.await.unwrap().unwrap();
+    assert_eq!(first.end, MigrateEnd::TakenOver);
+    assert_eq!(first.t, heads.last().map(|(t, _)| *t));
+    migration.assert_equal("cut over").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_branch_is_moved_and_new_ones_are_found() {
+    let Some(fixtures) = shared() else { return };
+    let unpacked = Unpacked::of(&fixtures.join("datahike-stores.tar.zst"), "store-amp");
+    let migration = Migration::of(unpacked.source()).await;
+    migration.once().await;
+    migration.assert_equal("store-amp").await;
+    let branches = unpacked.store().branches().unwrap();
+    assert_eq!(Store::open(migration.target().to_str().unwrap(), None).unwrap().branches().unwrap(), branches);
+}
+
+/// A store of which only the first writes arrive.
+struct Crashing {
+    home: FileHome,
+    writes: AtomicI64,
+}
+
+impl Crashing {
+    fn write(&self) -> Result<()> {
+        match self.writes.fetch_sub(1, Ordering::SeqCst) > 0 {
+            true => Ok(()),
+            false => Err(Error::new(ErrorKind::Interrupted, "store", "the machine is gone")),
+        }
+    }
+}
+
+impl StoreHome for Crashing {
+    fn name(&self) -> String {
+        self.home.name()
+    }
+
+    fn get(&self, key: StoreKey) -> Result<Option<Bytes>> {
+        self.home.get(key)
+    }
+
+    fn stamps(&self, keys: &[StoreKey]) -> Result<Vec<Option<Stamp>>> {
+        self.home.stamps(keys)
+    }
+
+    fn put_many(&self, blobs: Vec<(StoreKey, Bytes)>) -> Result<()> {
+        // Some blobs of the last batch arrive.
+        let some = blobs[..blobs.len() / 2].to_vec();
+        if let Err(gone) = self.write() {
+            if self.writes.load(Ordering::SeqCst) == -1 {
+                self.home.put_many(some)?;
+            }
+            return Err(gone);
+        }
+        self.home.put_many(blobs)
+    }
+
+    fn remove_many(&self, keys: &[StoreKey]) -> Result<()> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        self.write()?;
+        self.home.remove_many(keys)
+    }
+
+    fn list(&self) -> Result<Vec<StoreKey>> {
+        self.home.list()
+    }
+
+    fn traffic(&self) -> Traffic {
+        self.home.traffic()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_ends_at_any_write_is_gone_on_with() {
+    let unpacked = Unpacked::fixture("store-bf8");
+    let heads = unpacked.heads(12);
+    let mut ended = 0;
+    for writes in 0.. {
+        let migration = Migration::of(unpacked.source()).await;
+        let crashing = || -> Arc<dyn StoreHome> {
+            let home = FileHome::create(migration.target()).or_else(|_| FileHome::open(migration.target())).unwrap();
+            Arc::new(Crashing { home, writes: AtomicI64::new(writes) })
+        };
+        unpacked.put_head(&heads[0].1);
+        let first = migration.run_into(crashing(), once(), Stop::default()).await;
+        unpacked.put_head(&heads[1].1);
+        let second = migration.run_into(crashing(), once(), Stop::default()).await;
+        unpacked.put_head(&heads.last().unwrap().1);
+        ended += usize::from(first.is_err()) + usize::from(second.is_err());
+        assert_eq!(migration.cut_over().await.unwrap().end, MigrateEnd::CutOver, "after {writes} writes");
+        migration.assert_equal(&format!("after {writes} writes")).await;
+        let needless =
+            packstone::target::datahike::unneeded(&home::open(migration.target().to_str().unwrap()).unwrap());
+        assert_eq!(needless.unwrap(), [], "after {writes} writes");
+        if first.is_ok() && second.is_ok() {
+            break;
+        }
+    }
+    assert!(ended > 8, "{ended} runs ended early");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_was_damaged_is_written_anew() {
+    let unpacked = Unpacked::fixture("store-bf8");
+    let heads = unpacked.heads(12);
+    unpacked.put_head(&heads[0].1);
+    let migration = Migration::of(unpacked.source()).await;
+    migration.once().await;
+    let store = Store::open(migration.target().to_str().unwrap(), None).unwrap();
+    let root = store.head("db").unwrap().eavt.address.unwrap();
+    std::fs::remove_file(migration.target().join(StoreKey::address(&root).file_name())).unwrap();
+    unpacked.put_head(&heads[1].1);
+    migration.once().await;
+    assert_eq!(migration.said("anew"), 1, "{:?}", migration.events.lock().unwrap());
+    migration.assert_equal("damaged").await;
+    // Indices that only Datahike reads are looked at when they are edited, and before the target is let go of.
+    unpacked.put_head(&heads.last().unwrap().1);
+    migration.once().await;
+    let head = store.head("db").unwrap();
+    for root in [head.temporal_avet.as_ref(), head.temporal_aevt.as_ref(), Some(&head.aevt), Some(&head.avet)] {
+        let key = StoreKey::address(&root.unwrap().address.unwrap());
+        let file = migration.target().join(key.file_name());
+        let whole = std::fs::read(&file).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        let refused = migration.cut_over().await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Damaged, "{refused}");
+        // What is there, and another index.
+        let other = StoreKey::address(&head.eavt.address.unwrap());
+        let other = std::fs::read(migration.target().join(other.file_name())).unwrap();
+        std::fs::write(&file, other).unwrap();
+        migration.cut_over().await.unwrap_err();
+        std::fs::write(&file, whole).unwrap();
+    }
+    assert_eq!(migration.cut_over().await.unwrap().end, MigrateEnd::CutOver);
+    migration.assert_equal("damaged again").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_this_migration_is_left_alone() {
+    let unpacked = Unpacked::fixture("store-bf8");
+    let migration = Migration::of(unpacked.source()).await;
+    // A database.
+    let summary = migration.home.backup(unpacked.source()).await.unwrap();
+    restore(&migration.home, summary.snapshot.id, &migration.target(), false).await;
+    let before = std::fs::read_dir(migration.target()).unwrap().count();
+    let refused = migration.run(once()).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::AlreadyExists);
+    assert!(refused.to_string().contains("no migration has written"), "{refused}");
+    assert_eq!(std::fs::read_dir(migration.target()).unwrap().count(), before);
+    // The migration of another database, or through another repository.
+    let migration = Migration::of(unpacked.source()).await;
+    migration.once().await;
+    let other = Unpacked::fixture("store-a");
+    let events = Arc::default();
+    let home = Home { folder: migration.home.folder, repository: migration.home.repository };
+    let elsewhere = Migration { home, source: other.source(), events };
+    let refused = elsewhere.run(once()).await.unwrap_err();
+    assert!(refused.to_string().contains("is being migrated from"), "{refused}");
+    let another = Home::new().await;
+    let home = Home { folder: elsewhere.home.folder, repository: another.repository.clone() };
+    let elsewhere = Migration { home, source: unpacked.source(), events: Arc::default() };
+    let refused = elsewhere.run(once()).await.unwrap_err();
+    assert!(refused.to_string().contains("through the repository"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_schema_moves_datoms_between_indices() {
+    let scripted = Scripted::new().await;
+    let mut lines = attribute(1, ":a/n", 1, &[]);
+    lines.extend(history());
+    lines.extend((10..2000).map(|e| format!("[{e} :a/n {} {} true]", e * 7 % 1000, T + 2)));
+    scripted.becomes(&lines).await;
+    let migration = Migration::of(scripted.source()).await;
+    migration.once().await;
+    // A new attribute, and datoms of it, in one step.
+    lines.extend(attribute(2, ":a/m", 3, &[":db/index true"]));
+    lines.extend((10..700).map(|e| format!("[{e} :a/m {} {} true]", e * 3 % 100, T + 3)));
+    lines.push(instant(3));
+    scripted.becomes(&lines).await;
+    migration.once().await;
+    assert_eq!(migration.said("anew"), 0, "{:?}", migration.events.lock().unwrap());
+    migration.assert_equal("a new attribute").await;
+    // An old one is in one index more from now on.
+    lines.push(format!("[1 :db/index true {} true]", T + 4));
+    lines.push(instant(4));
+    scripted.becomes(&lines).await;
+    migration.once().await;
+    assert_eq!(migration.said("anew: the schema of :a/n"), 1, "{:?}", migration.events.lock().unwrap());
+    migration.assert_equal("an index more").await;
+    // Its old value is history.
+    lines.push(format!("[10 :a/n 70 {} false]", T + 5));
+    lines.push(format!("[10 :a/n 71 {} true]", T + 5));
+    lines.push(instant(5));
+    scripted.becomes(&lines).await;
+    migration.once().await;
+    assert_eq!(migration.said("anew"), 1, "{:?}", migration.events.lock().unwrap());
+    migration.assert_equal("a value replaced").await;
+    assert_eq!(migration.cut_over().await.unwrap().end, MigrateEnd::CutOver);
+}
+
+/// What happens to one value: entity, value, and whether it is said or taken back.
+type Saying = (u8, u8, bool);
+
+/// Lines of a database in which transactions say things, of an attribute with one value, one with several, and one without
+/// history.
+fn database(transactions: &[Vec<Saying>]) -> Vec<String> {
+    let mut lines = attribute(1, ":a/one", 1, &[":db/index true"]);
+    lines.extend(
+        attribute(2, ":a/many", 1, &[]).into_iter().map(|line| line.replace("cardinality/one", "cardinality/many")),
+    );
+    lines.extend(attribute(3, ":a/brief", 1, &[":db/noHistory true"]));
+    lines.extend(history());
+    let mut now: std::collections::BTreeMap<(u8, usize, u8), i64> = std::collections::BTreeMap::new();
+    let names = [":a/one", ":a/many", ":a/brief"];
+    for (at, sayings) in transactions.iter().enumerate() {
+        let t = T + 3 + at as i64;
+        let mut said = std::collections::BTreeSet::new();
+        for (e, value, put) in sayings {
+            let which = usize::from(value % 3);
+            if !said.insert((*e, which)) {
+                continue;
+            }
+            let old: Vec<_> = now
+                .keys()
+                .filter(|(of, a, v)| *of == *e && *a == which && if which == 1 { v == value } else { true })
+                .copied()
+                .collect();
+            if old.contains(&(*e, which, *value)) && *put {
+                continue;
+            }
+            for key in old {
+                let since = now.remove(&key).unwrap();
+                let (e, _, v) = key;
+                if which == 2 {
+                    // Without history what was is gone.
+                    lines.retain(|line| *line != format!("[{} :a/brief {v} {since} true]", 100 + i64::from(e)));
+                } else {
+                    lines.push(format!("[{} {} {v} {t} false]", 100 + i64::from(e), names[which]));
+                }
+            }
+            if *put {
+                now.insert((*e, which, *value), t);
+                lines.push(format!("[{} {} {value} {t} true]", 100 + i64::from(*e), names[which]));
+            }
+        }
+        lines.push(instant(3 + at as i64));
+    }
+    lines
+}
+
+#[test]
+fn any_history_is_followed() {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let sayings = vec(vec((any::<u8>(), 0_u8..30, prop::bool::weighted(0.7)), 1..120), 1..8);
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(6));
+    let result = runner.run(&sayings, |transactions| {
+        runtime.block_on(async {
+            let scripted = Scripted::new().await;
+            scripted.becomes(&database(&transactions[..transactions.len() / 2])).await;
+            let migration = Migration::of(scripted.source()).await;
+            migration.once().await;
+            for upto in transactions.len() / 2..=transactions.len() {
+                scripted.becomes(&database(&transactions[..upto])).await;
+                migration.once().await;
+            }
+            assert_eq!(migration.said("anew"), 0, "{:?}", migration.events.lock().unwrap());
+            migration.assert_equal("history").await;
+            assert_eq!(migration.cut_over().await.unwrap().end, MigrateEnd::CutOver);
+        });
+        Ok(())
+    });
+    result.unwrap();
+}
