@@ -9,12 +9,15 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::runtime::{Builder, Runtime};
 
 use super::counters::Counters;
+use super::pace::Pace;
 use super::remote::{POLL_MS, poll_every};
 use super::url::{StoreUrl, Variable};
-use super::{Home, Stamp, StoreKey, Traffic, poll_for_change};
+use super::{Home, Stamp, StoreKey, Traffic};
 use crate::backend::{CloudAddress, CloudObjects, RetryPolicy};
 use crate::error::{Error, ErrorKind, Result};
 
+/// How often changes are asked for: requests are paid for.
+const POLL_EVERY: Duration = Duration::from_secs(1);
 /// Requests at once.
 const CONNECTIONS: usize = 32;
 /// Names in a page of a listing, and in a list of what is to be removed.
@@ -36,7 +39,7 @@ pub(super) struct ObjectHome {
     /// Names of blobs are relative to this.
     id: String,
     name: String,
-    poll_every: Duration,
+    pace: Pace,
     counters: Counters,
     /// How many objects the store has, as far as a listing told; nothing before that.
     listed: AtomicUsize,
@@ -97,7 +100,7 @@ impl ObjectHome {
             objects: CloudObjects::open(&address, policy)?,
             name: format!("{address}/{id}"),
             id,
-            poll_every: poll_every(&url, Duration::from_secs(1))?,
+            pace: Pace::new(poll_every(&url, POLL_EVERY)?),
             counters: Counters::default(),
             listed: AtomicUsize::new(0),
             is_marked: AtomicBool::new(false),
@@ -290,7 +293,11 @@ impl Home for ObjectHome {
     }
 
     fn wait_for_change(&self, key: StoreKey, seen: Option<Stamp>, timeout: Duration) -> Result<bool> {
-        poll_for_change(self, key, seen, timeout, self.poll_every)
+        self.pace.wait(self, key, seen, timeout)
+    }
+
+    fn poll_every(&self) -> Duration {
+        self.pace.every()
     }
 
     fn traffic(&self) -> Traffic {
