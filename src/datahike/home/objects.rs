@@ -305,10 +305,10 @@ impl Home for ObjectHome {
     }
 }
 
-/// Where among all names one is: names are hashes, which are everywhere equally dense.
+/// Where among all names one is, from 0 to 1: names are hashes whose first two bits are zero, everywhere equally dense.
 fn place(StoreKey(key): StoreKey) -> f64 {
     let [a, b, c, d, ..] = key;
-    f64::from(u32::from_be_bytes([a, b, c, d])) / f64::from(u32::MAX)
+    (f64::from(u32::from_be_bytes([a, b, c, d])) / f64::from(u32::MAX >> 2)).min(1.0)
 }
 
 impl Drop for ObjectHome {

@@ -35,11 +35,12 @@ impl Pace {
         let until = Instant::now() + timeout;
         loop {
             let asked = self.asked().filter(|(asked, stamp, _)| (*asked, *stamp) == (key, seen));
-            let now = Instant::now();
-            let due = asked.map_or(now, |(.., at)| at + self.every);
-            thread::sleep(due.min(until).saturating_duration_since(now));
-            if due > until {
-                return Ok(false);
+            if let Some((.., at)) = asked {
+                let due = at + self.every;
+                thread::sleep(due.min(until).saturating_duration_since(Instant::now()));
+                if due > until {
+                    return Ok(false);
+                }
             }
             let at = Instant::now();
             if home.stamps(&[key])?.first() != Some(&seen) {
