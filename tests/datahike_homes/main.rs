@@ -10,3 +10,4 @@ mod fixtures;
 mod passwords;
 mod place;
 mod proxy;
+mod requests;

@@ -49,11 +49,14 @@ impl CloudObjects {
         Ok(Self { operator, retrying: Retrying::new((), policy), location: address.to_string(), counters })
     }
 
-    /// The object's bytes, where it is there.
-    pub async fn get(&self, name: &str) -> Result<Option<Bytes>> {
-        let request = || self.operator.read(name);
-        let read = self.repeat(name, Some(LARGEST), || self.asked(name, request(), present)).await?;
-        Ok(read.map(|bytes| bytes.to_bytes()))
+    /// The object's bytes, where it is there, and what identifies their version, where the store says so with them.
+    pub async fn get(&self, name: &str) -> Result<Option<(Option<Vec<u8>>, Bytes)>> {
+        let request = async || {
+            let reader = self.operator.reader(name).await?;
+            let bytes = reader.read(..).await?.to_bytes();
+            Ok((reader.metadata().map(version), bytes))
+        };
+        self.repeat(name, Some(LARGEST), || self.asked(name, request(), present)).await
     }
 
     /// What identifies the version of an object that is there and not empty.
@@ -98,6 +101,29 @@ impl CloudObjects {
         let entries = entries.into_iter().map(Entry::into_parts);
         let objects = entries.filter(|(_, metadata)| is_some_object(metadata));
         Ok(objects.map(|(name, metadata)| (name, version(&metadata))).collect())
+    }
+
+    /// Whether [`CloudObjects::list_page`] can be asked for.
+    pub fn has_pages(&self) -> bool {
+        self.operator.info().capability().list_with_start_after
+    }
+
+    /// At most so many objects whose name starts so and comes after this one, as the store orders them: mostly by one
+    /// request. Fewer are all there are. Those that are empty have no version.
+    pub async fn list_page(&self, start: &str, after: &str, most: usize) -> Result<Vec<(String, Option<Vec<u8>>)>> {
+        let request = async || {
+            let after = Some(after.to_owned());
+            let options =
+                ListOptions { recursive: true, start_after: after, limit: Some(most), ..ListOptions::default() };
+            let lister = self.operator.lister_options(start, options).await?;
+            lister.take(most).try_collect::<Vec<_>>().await
+        };
+        let entries = self.repeat(start, None, || self.asked(start, request(), |listed| listed)).await?;
+        let object = |(name, metadata): (String, Metadata)| {
+            let version = is_some_object(&metadata).then(|| version(&metadata));
+            (name, version)
+        };
+        Ok(entries.into_iter().map(Entry::into_parts).map(object).collect())
     }
 
     /// What left this machine so far.

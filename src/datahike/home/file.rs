@@ -3,10 +3,14 @@
 //! Writers create a file empty, fill another one beside it and rename that one over it. So a reader that takes no lock,
 //! opens once and reads to the end sees one version of a blob or none; an empty file is no blob yet.
 
+use std::collections::HashMap;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{ErrorKind as Io, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +21,8 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Files are at most this large.
 const BLOB_LIMIT: u64 = 1 << 31;
+/// Files written at once: more make disks hardly faster.
+const WRITERS: usize = 8;
 /// How many names are looked at to tell what a directory is.
 const LOOK_AT: usize = 10_000;
 
@@ -82,18 +88,39 @@ impl FileHome {
         Ok((!bytes.is_empty()).then(|| (stamp(&metadata), bytes)))
     }
 
-    /// Writes the content beside the blob, durably, and puts it in its place.
-    fn write(&self, key: StoreKey, content: &Bytes) -> Result<()> {
+    fn new_path(&self, key: StoreKey) -> PathBuf {
+        self.path.join(format!("{key}.ksv.new"))
+    }
+
+    /// Writes contents beside their blobs, durably, several at once: the disk takes together what is asked of it together.
+    fn write_new(&self, blobs: &[(StoreKey, Bytes)]) -> Result<()> {
+        let next = AtomicUsize::new(0);
+        let write = || {
+            while let Some((key, content)) = blobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                if let Err(error) = self.write_one(*key, content) {
+                    next.store(blobs.len(), Ordering::Relaxed);
+                    return Err(error);
+                }
+            }
+            Ok(())
+        };
+        thread::scope(|scope| {
+            // As many as there can be: this thread does what others do not.
+            let start = |_| thread::Builder::new().name("datahike".to_owned()).spawn_scoped(scope, write).ok();
+            let others: Vec<_> = (1..WRITERS.min(blobs.len())).filter_map(start).collect();
+            let mine = write();
+            let join = |other: ScopedJoinHandle<'_, _>| other.join().unwrap_or_else(|panic| resume_unwind(panic));
+            others.into_iter().map(join).fold(mine, Result::and)
+        })
+    }
+
+    fn write_one(&self, key: StoreKey, content: &Bytes) -> Result<()> {
         self.counters.request();
-        let path = self.path.join(key.file_name());
-        let new = self.path.join(format!("{key}.ksv.new"));
-        let failed = |e| Error::io(new.display(), e);
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&new).map_err(failed)?;
+        let path = self.new_path(key);
+        let failed = |e| Error::io(path.display(), e);
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&path).map_err(failed)?;
         file.write_all(content).map_err(failed)?;
-        file.sync_all().map_err(failed)?;
-        fs::rename(&new, &path).map_err(|e| Error::io(path.display(), e))?;
-        self.counters.written(content);
-        Ok(())
+        file.sync_all().map_err(failed)
     }
 
     /// Makes durable which names there are.
@@ -171,8 +198,20 @@ impl Home for FileHome {
     }
 
     fn put_many(&self, blobs: Vec<(StoreKey, Bytes)>) -> Result<()> {
+        // Of several under one name the last one stays.
+        let blobs: Vec<_> = blobs.into_iter().collect::<HashMap<_, _>>().into_iter().collect();
+        if blobs.is_empty() {
+            return Ok(());
+        }
+        if let Err(error) = self.write_new(&blobs) {
+            // A full disk gets its room back.
+            blobs.iter().for_each(|(key, _)| drop(fs::remove_file(self.new_path(*key))));
+            return Err(error);
+        }
         for (key, content) in &blobs {
-            self.write(*key, content)?;
+            let path = self.path.join(key.file_name());
+            fs::rename(self.new_path(*key), &path).map_err(|e| Error::io(path.display(), e))?;
+            self.counters.written(content);
         }
         self.sync_directory()
     }
@@ -329,6 +368,35 @@ mod tests {
         let before = home.traffic();
         home.remove_many(&[]).unwrap();
         assert_eq!(home.traffic(), before);
+    }
+
+    #[test]
+    fn many_are_written_at_once_and_of_those_with_one_name_the_last_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = FileHome::create(folder.path().join("store")).unwrap();
+        let content = |n: u8, round: u8| Bytes::from(vec![n ^ round; 1000 + usize::from(n)]);
+        let blobs = (0..=255).flat_map(|n| [(key(n), content(n, 0)), (key(n), content(n, 77))]).collect();
+        home.put_many(blobs).unwrap();
+        let keys: Vec<_> = (0..=255).map(key).collect();
+        let expected: Vec<_> = (0..=255).map(|n| Some(content(n, 77))).collect();
+        assert_eq!(home.get_many(&keys).unwrap(), expected);
+        assert_eq!(fs::read_dir(&home.path).unwrap().count(), 256, "nothing is left beside the blobs");
+        assert_eq!(home.traffic().blobs_written, 256);
+        home.put_many(vec![(key(3), content(3, 1))]).unwrap();
+        assert_eq!(home.get(key(3)).unwrap(), Some(content(3, 1)));
+    }
+
+    #[test]
+    fn of_a_batch_that_cannot_be_written_nothing_is_seen_or_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = FileHome::create(folder.path().join("store")).unwrap();
+        home.put_many(vec![(key(7), Bytes::from_static(b"before"))]).unwrap();
+        fs::create_dir(home.new_path(key(40))).unwrap();
+        let error = home.put_many((0..80).map(|n| (key(n), vec![n; 100].into())).collect()).unwrap_err();
+        assert!(error.object().ends_with(&format!("{}.ksv.new", key(40))), "{error}");
+        assert_eq!(home.list().unwrap(), [key(7)]);
+        assert_eq!(home.get(key(7)).unwrap().unwrap(), b"before"[..]);
+        assert_eq!(fs::read_dir(&home.path).unwrap().count(), 2, "the blob, and what is in the way");
     }
 
     #[test]

@@ -9,16 +9,25 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::runtime::{Builder, Runtime};
 
 use super::counters::Counters;
+use super::pace::Pace;
 use super::remote::{POLL_MS, poll_every};
 use super::url::{StoreUrl, Variable};
-use super::{Home, Stamp, StoreKey, Traffic, poll_for_change};
+use super::{Home, Stamp, StoreKey, Traffic};
 use crate::backend::{CloudAddress, CloudObjects, RetryPolicy};
 use crate::error::{Error, ErrorKind, Result};
 
+/// How often changes are asked for: requests are paid for.
+const POLL_EVERY: Duration = Duration::from_secs(1);
 /// Requests at once.
 const CONNECTIONS: usize = 32;
 /// Names in a page of a listing, and in a list of what is to be removed.
 const PAGE: usize = 1000;
+/// A page of a listing is as dear as so many questions about one object, wherever there are prices.
+const HEADS_PER_PAGE: usize = 12;
+/// Parts of a long listing that are asked for at once, ...
+const RANGES: usize = 8;
+/// ... each of at least so many pages.
+const PAGES_PER_RANGE: usize = 4;
 /// What the marker's name ends with, without which konserve says that there is no store.
 const MARKER: &str = "_.konserve-metadata";
 /// What is in the marker.
@@ -30,9 +39,9 @@ pub(super) struct ObjectHome {
     /// Names of blobs are relative to this.
     id: String,
     name: String,
-    poll_every: Duration,
+    pace: Pace,
     counters: Counters,
-    /// How many objects the store had when it was listed last.
+    /// How many objects the store has, as far as a listing told; nothing before that.
     listed: AtomicUsize,
     is_marked: AtomicBool,
     /// Dropped in [`Drop`], where it may not wait for what still runs.
@@ -91,7 +100,7 @@ impl ObjectHome {
             objects: CloudObjects::open(&address, policy)?,
             name: format!("{address}/{id}"),
             id,
-            poll_every: poll_every(&url, Duration::from_secs(1))?,
+            pace: Pace::new(poll_every(&url, POLL_EVERY)?),
             counters: Counters::default(),
             listed: AtomicUsize::new(0),
             is_marked: AtomicBool::new(false),
@@ -126,6 +135,79 @@ impl ObjectHome {
         Ok(listed.into_iter().filter_map(blob).collect())
     }
 
+    /// The versions of these blobs, which are in order, by whatever costs less: pages of a listing or questions one by one.
+    async fn versions_of(&self, wanted: &[StoreKey]) -> Result<HashMap<StoreKey, Stamp>> {
+        let mut found = HashMap::new();
+        let mut rest = wanted;
+        let has_pages = self.objects.has_pages() && wanted.len() > HEADS_PER_PAGE;
+        if has_pages && self.listed.load(Ordering::Relaxed) == 0 {
+            // Names are hashes: one page tells how many there are.
+            rest = self.page(wanted, &mut found).await?;
+        }
+        let pages = self.pages(rest);
+        if has_pages && rest.len() >= pages.saturating_mul(HEADS_PER_PAGE) {
+            let walk = async |mut range: &[StoreKey]| {
+                let mut found = HashMap::new();
+                while !range.is_empty() {
+                    range = self.page(range, &mut found).await?;
+                }
+                Ok(found)
+            };
+            let ranges = (pages / PAGES_PER_RANGE).clamp(1, RANGES);
+            let ranges = rest.chunks(rest.len().div_ceil(ranges).max(1));
+            self.each(ranges, walk).await?.into_iter().for_each(|part| found.extend(part));
+            return Ok(found);
+        }
+        let version = async |key: &StoreKey| {
+            let version = self.objects.version(&self.object(*key)).await?;
+            Ok(version.map(|version| (*key, Stamp::of(&version))))
+        };
+        found.extend(self.each(rest, version).await?.into_iter().flatten());
+        Ok(found)
+    }
+
+    /// How many pages of a listing it takes to hear of all of these, which are in order.
+    fn pages(&self, wanted: &[StoreKey]) -> usize {
+        let (Some(first), Some(last)) = (wanted.first(), wanted.last()) else { return 0 };
+        let names = self.listed.load(Ordering::Relaxed) as f64 * (place(*last) - place(*first));
+        names as usize / PAGE + 1
+    }
+
+    /// Takes the versions of wanted blobs, which are in order, from one page of a listing that begins at the first of them.
+    /// Hands back those that come after the page.
+    async fn page<'k>(&self, wanted: &'k [StoreKey], found: &mut HashMap<StoreKey, Stamp>) -> Result<&'k [StoreKey]> {
+        let Some(first) = wanted.first() else { return Ok(wanted) };
+        let start = format!("{}_", self.id);
+        // Without its ending the name comes right before itself.
+        let after = format!("{start}{first}");
+        let page = self.objects.list_page(&start, &after, PAGE).await?;
+        let is_in_order = page.iter().map(|(name, _)| name).is_sorted();
+        if !is_in_order || page.first().is_some_and(|(name, _)| *name <= after) {
+            // A store that does not list by name: only all of it tells what is absent.
+            found.extend(self.versions().await?);
+            return Ok(&[]);
+        }
+        let last = page.last().filter(|_| page.len() >= PAGE).map(|(name, _)| name.clone());
+        let heard = match &last {
+            Some(last) => wanted.partition_point(|key| self.object(*key) <= *last),
+            None => wanted.len(),
+        };
+        let count = page.len();
+        let mut end = 1.0;
+        for (name, version) in page {
+            let Some(key) = name.strip_prefix(&start).and_then(StoreKey::from_file_name) else { continue };
+            if last.is_some() {
+                end = place(key);
+            }
+            if let Some(version) = version.filter(|_| wanted.binary_search(&key).is_ok()) {
+                found.insert(key, Stamp::of(&version));
+            }
+        }
+        let share = (end - place(*first)).max(f64::EPSILON);
+        self.listed.store((count as f64 / share) as usize, Ordering::Relaxed);
+        Ok(&wanted[heard..])
+    }
+
     /// Answers to one question about each of several, in their order.
     async fn each<T, Q, A>(&self, questions: impl IntoIterator<Item = Q>, ask: impl Fn(Q) -> A) -> Result<Vec<T>>
     where
@@ -147,24 +229,36 @@ impl Home for ObjectHome {
     fn get_many(&self, keys: &[StoreKey]) -> Result<Vec<Option<Bytes>>> {
         let get = async |key: &StoreKey| {
             let found = self.objects.get(&self.object(*key)).await?;
-            Ok(found.filter(|blob| !blob.is_empty()).map(|blob| self.counters.read(blob)))
+            Ok(found.filter(|(_, blob)| !blob.is_empty()).map(|(_, blob)| self.counters.read(blob)))
+        };
+        self.run(self.each(keys, get))
+    }
+
+    fn get_stamped(&self, keys: &[StoreKey]) -> Result<Vec<Option<(Stamp, Bytes)>>> {
+        let get = async |key: &StoreKey| {
+            let name = self.object(*key);
+            let found = self.objects.get(&name).await?.filter(|(_, blob)| !blob.is_empty());
+            let (version, blob) = match found {
+                None => return Ok(None),
+                Some((Some(version), blob)) => (Some(version), blob),
+                // A version that is asked for before the blob is not newer than the blob.
+                Some((None, _)) => {
+                    let version = self.objects.version(&name).await?;
+                    (version, self.objects.get(&name).await?.map(|(_, blob)| blob).unwrap_or_default())
+                }
+            };
+            let found = version.filter(|_| !blob.is_empty());
+            Ok(found.map(|version| (Stamp::of(&version), self.counters.read(blob))))
         };
         self.run(self.each(keys, get))
     }
 
     fn stamps(&self, keys: &[StoreKey]) -> Result<Vec<Option<Stamp>>> {
-        // One page of a listing tells as much as a thousand questions.
-        let pages = self.listed.load(Ordering::Relaxed) / PAGE + 1;
-        self.run(async {
-            if keys.len() > CONNECTIONS.max(pages) {
-                let versions = self.versions().await?;
-                return Ok(keys.iter().map(|key| versions.get(key).copied()).collect());
-            }
-            let version = async |key: &StoreKey| {
-                Ok(self.objects.version(&self.object(*key)).await?.map(|version| Stamp::of(&version)))
-            };
-            self.each(keys, version).await
-        })
+        let mut wanted = keys.to_vec();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let versions = self.run(self.versions_of(&wanted))?;
+        Ok(keys.iter().map(|key| versions.get(key).copied()).collect())
     }
 
     fn put_many(&self, blobs: Vec<(StoreKey, Bytes)>) -> Result<()> {
@@ -199,12 +293,22 @@ impl Home for ObjectHome {
     }
 
     fn wait_for_change(&self, key: StoreKey, seen: Option<Stamp>, timeout: Duration) -> Result<bool> {
-        poll_for_change(self, key, seen, timeout, self.poll_every)
+        self.pace.wait(self, key, seen, timeout)
+    }
+
+    fn poll_every(&self) -> Duration {
+        self.pace.every()
     }
 
     fn traffic(&self) -> Traffic {
         Traffic { requests: self.objects.requests().total(), ..self.counters.traffic() }
     }
+}
+
+/// Where among all names one is, from 0 to 1: names are hashes whose first two bits are zero, everywhere equally dense.
+fn place(StoreKey(key): StoreKey) -> f64 {
+    let [a, b, c, d, ..] = key;
+    (f64::from(u32::from_be_bytes([a, b, c, d])) / f64::from(u32::MAX >> 2)).min(1.0)
 }
 
 impl Drop for ObjectHome {

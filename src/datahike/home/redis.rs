@@ -13,10 +13,11 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 
 use super::connections::{Connect, Connections, Failure};
 use super::counters::Counters;
+use super::pace::Pace;
 use super::remote::{POLL_MS, poll_every};
 use super::tls::{CA_FILE, MODE, Tls, install_provider};
 use super::url::{StoreUrl, Variable};
-use super::{Home, Stamp, StoreKey, Traffic, parts, poll_for_change};
+use super::{Home, POLL_EVERY, Stamp, StoreKey, Traffic, parts};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long a connection may take to come about.
@@ -41,7 +42,7 @@ const MARKER: &str = ".konserve-store-metadata";
 /// A store in a logical database.
 pub(super) struct RedisHome {
     connections: Connections<Server>,
-    poll_every: Duration,
+    pace: Pace,
     counters: Counters,
 }
 
@@ -97,9 +98,9 @@ impl RedisHome {
             let info = ConnectionAddr::Tcp(host, port).into_connection_info().map_err(refuse)?;
             Client::open(info.set_redis_settings(settings))
         };
-        let poll_every = poll_every(&url, Duration::from_millis(20))?;
+        let pace = Pace::new(poll_every(&url, POLL_EVERY)?);
         let connections = Connections::new(Server(client.map_err(refuse)?), url.to_string());
-        Ok(Self { connections, poll_every, counters: Counters::default() })
+        Ok(Self { connections, pace, counters: Counters::default() })
     }
 
     fn run<T>(
@@ -274,7 +275,11 @@ impl Home for RedisHome {
     }
 
     fn wait_for_change(&self, key: StoreKey, seen: Option<Stamp>, timeout: Duration) -> Result<bool> {
-        poll_for_change(self, key, seen, timeout, self.poll_every)
+        self.pace.wait(self, key, seen, timeout)
+    }
+
+    fn poll_every(&self) -> Duration {
+        self.pace.every()
     }
 
     fn traffic(&self) -> Traffic {

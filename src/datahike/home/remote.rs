@@ -81,10 +81,6 @@ fn objects(_: &str, _: Intent, _: Variable<'_>) -> Result<Arc<dyn Home>> {
 const SERVER_OPTIONS: [&str; 6] =
     [super::sql::TABLE, "user", "password", super::tls::MODE, super::tls::CA_FILE, POLL_MS];
 
-/// Servers are asked so often for changes.
-#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
-const POLL_EVERY: Duration = Duration::from_millis(25);
-
 #[cfg(feature = "postgres")]
 fn postgres(text: &str, intent: Intent, variable: Variable<'_>) -> Result<Arc<dyn Home>> {
     let url = StoreUrl::parse(text, &SERVER_OPTIONS)?;
@@ -138,7 +134,7 @@ where
     D: super::connections::Connect<Connection: super::sql::Session> + 'static,
 {
     use super::sql::{SqlHome, Table};
-    let (name, table, poll_every) = (url.to_string(), Table::of(url)?, poll_every(url, POLL_EVERY)?);
+    let (name, table, poll_every) = (url.to_string(), Table::of(url)?, poll_every(url, super::POLL_EVERY)?);
     Ok(Arc::new(match intent {
         Intent::Open => SqlHome::open(database, name, table, poll_every)?,
         Intent::Create => SqlHome::create(database, name, table, poll_every)?,

@@ -20,8 +20,9 @@ use bytes::{Bytes, BytesMut};
 
 use super::connections::{Connect, Connections, Failure};
 use super::counters::Counters;
+use super::pace::Pace;
 use super::parts::{self, Parts};
-use super::{Home, Stamp, StoreKey, Traffic, poll_for_change};
+use super::{Home, Stamp, StoreKey, Traffic};
 use crate::error::{Error, ErrorKind, Result};
 
 #[cfg(feature = "mysql")]
@@ -70,7 +71,7 @@ pub(super) trait Session: Send {
 pub(super) struct SqlHome<D: Connect> {
     connections: Connections<D>,
     table: Table,
-    poll_every: Duration,
+    pace: Pace,
     counters: Counters,
     has_table: AtomicBool,
 }
@@ -99,7 +100,8 @@ impl<D: Connect<Connection: Session>> SqlHome<D> {
 
     fn new(database: D, name: String, table: Table, poll_every: Duration) -> Self {
         let connections = Connections::new(database, name);
-        Self { connections, table, poll_every, counters: Counters::default(), has_table: AtomicBool::new(false) }
+        let pace = Pace::new(poll_every);
+        Self { connections, table, pace, counters: Counters::default(), has_table: AtomicBool::new(false) }
     }
 
     fn look_for_table(&self) -> Result<bool> {
@@ -224,7 +226,11 @@ impl<D: Connect<Connection: Session>> Home for SqlHome<D> {
     }
 
     fn wait_for_change(&self, key: StoreKey, seen: Option<Stamp>, timeout: Duration) -> Result<bool> {
-        poll_for_change(self, key, seen, timeout, self.poll_every)
+        self.pace.wait(self, key, seen, timeout)
+    }
+
+    fn poll_every(&self) -> Duration {
+        self.pace.every()
     }
 
     fn traffic(&self) -> Traffic {
