@@ -22,8 +22,8 @@ const LOOKS: [Duration; 4] =
 pub(super) fn branch(store: &Store, options: &Options, branch: &str, sink: &mut dyn Sink) -> Result<BranchReading> {
     let mut cache = super::cache(options);
     for attempt in 1.. {
-        let head = store.head(branch)?;
-        let stop = match attempt_head(store, &head, &mut cache, sink) {
+        let (head, written_by) = store.settled_head(branch, None)?;
+        let stop = match attempt_head(store, &head, written_by, &mut cache, sink) {
             Ok(mut reading) => {
                 reading.attempts = attempt;
                 if attempt > 1 {
@@ -70,7 +70,13 @@ impl From<Error> for Stop {
     }
 }
 
-fn attempt_head(store: &Store, head: &Head, cache: &mut NodeCache, sink: &mut dyn Sink) -> Result<BranchReading, Stop> {
+fn attempt_head(
+    store: &Store,
+    head: &Head,
+    written_by: Option<i64>,
+    cache: &mut NodeCache,
+    sink: &mut dyn Sink,
+) -> Result<BranchReading, Stop> {
     let schema = match store.schema(head) {
         Err(error) if error.kind() == ErrorKind::Damaged => return Err(Stop::Broken { error, node: None }),
         schema => schema?,
@@ -82,14 +88,14 @@ fn attempt_head(store: &Store, head: &Head, cache: &mut NodeCache, sink: &mut dy
     let temporal = match &head.temporal_eavt {
         None => WalkStats::default(),
         Some(root) => {
-            let index = Index { name: "temporal-eavt", root };
+            let index = Index { name: "temporal-eavt", root, written_by };
             let read = index_of(store, head, &index, cache, &mut |datom| sink.datom(Part::History, datom))?;
             latest = latest.max(read.latest_t);
             temporal_table = Some(read.table);
             read.stats
         }
     };
-    let index = Index { name: "eavt", root: &head.eavt };
+    let index = Index { name: "eavt", root: &head.eavt, written_by };
     let read = index_of(store, head, &index, cache, &mut |datom| {
         let in_history = head.keeps_history() && schema.is_history_while_current(&datom.a);
         sink.datom(if in_history { Part::CurrentAndHistory } else { Part::Current }, datom)
@@ -121,7 +127,7 @@ fn index_of(
     take: &mut dyn FnMut(&Datom<'_>) -> Result<()>,
 ) -> Result<IndexRead, Stop> {
     let mut watcher = Watcher::new(store, head, index, take);
-    let walk = Walk::new(store).verifying(head.has_content_addresses()).written_by(head.last_write).with_cache(cache);
+    let walk = Walk::new(store).verifying(head.has_content_addresses()).written_by(index.written_by).with_cache(cache);
     let walked = walk.run(index.root, &mut watcher);
     if let Some((error, node)) = watcher.broken.take() {
         return Err(Stop::Broken { error, node: Some(node) });
@@ -145,8 +151,8 @@ fn stop(store: &Store, error: WalkError) -> Stop {
     }
 }
 
-/// A node that is newer than the head is not the one the head means, if there is a newer head: while a head is the newest
-/// its addresses are not used again.
+/// A node that is newer than what the head is made of is not the one it means, if there is a newer head: while a head is
+/// the newest its addresses are not used again.
 fn check_age(store: &Store, head: &Head, stats: &WalkStats) -> Result<(), Stop> {
     let Some(key) = stats.too_new else { return Ok(()) };
     if store.head(&head.branch)?.bytes_hash == head.bytes_hash {

@@ -120,7 +120,7 @@ impl Increments {
         let Some(table) = &self.table else { return Ok(Next::Full(FullReason::NoTable)) };
         let mut attempt = 1;
         loop {
-            let head = self.shelf.store().head(&self.options.branch)?;
+            let (head, written_by) = self.shelf.store().settled_head(&self.options.branch, Some(&table.head.hash))?;
             if head.bytes_hash == table.head.hash {
                 return Ok(Next::Unchanged(Box::new(head)));
             }
@@ -128,6 +128,7 @@ impl Increments {
                 (Some((known, schema)), Some(key)) if *known == key => schema.clone(),
                 _ => self.shelf.store().schema(&head)?,
             };
+            self.shelf.begin(written_by);
             match changes(&self.shelf, table, &head, &schema, self.options.max_changes) {
                 Ok((facts, table)) => {
                     self.schema = head.schema_key.map(|key| (key, schema.clone()));
@@ -159,7 +160,6 @@ fn changes(
     let (Some(old_temporal), Some(temporal)) = (&old.temporal, &head.temporal_eavt) else {
         return Err(Trouble::Before(FullReason::History));
     };
-    shelf.begin(head.last_write);
     let attributes = attributes(schema);
     check_schema(&old.attributes, &attributes, head)?;
     let terms = Terms { content_addresses: head.has_content_addresses(), max_changes };
