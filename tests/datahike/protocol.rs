@@ -176,6 +176,42 @@ fn a_head_that_moves_while_nodes_vanish_is_followed() {
 }
 
 #[test]
+fn attempts_that_get_further_are_not_counted() {
+    let unpacked = Unpacked::fixture("store-bf8");
+    let head_file = file(&unpacked, StoreKey::keyword("db"));
+    let newest = std::fs::read(&head_file).unwrap();
+    let (middle, middle_head) = unpacked.older_head("db");
+    std::fs::write(&head_file, &middle).unwrap();
+    let (oldest, oldest_head) = unpacked.older_head("db");
+    let schema = oldest_head.schema_key.unwrap();
+    let root_of = |head: &Head| file(&unpacked, StoreKey::address(&head.eavt.address.unwrap()));
+    let (gone_first, gone_next) = (root_of(&oldest_head), root_of(&middle_head));
+    let contents = [&gone_first, &gone_next].map(|path| std::fs::read(path).unwrap());
+    for (attempts, succeeds) in [(1, false), (2, true)] {
+        std::fs::write(&head_file, &oldest).unwrap();
+        std::fs::write(&gone_first, &contents[0]).unwrap();
+        std::fs::write(&gone_next, &contents[1]).unwrap();
+        // Each attempt reads the schema once and the current datoms last; of those that were, each head has more.
+        let moves = |to: &[u8], gone: &Path| {
+            let (head_file, to, gone) = (head_file.clone(), to.to_vec(), gone.to_owned());
+            Box::new(move || {
+                replace(&head_file, &to);
+                std::fs::remove_file(gone).unwrap();
+            }) as Action
+        };
+        let actions = [(1, moves(&middle, &gone_first)), (2, moves(&newest, &gone_next))];
+        let moving = Moving { of: Some(StoreKey::address(&schema)), ..Moving::new(&unpacked, actions) };
+        let (result, collected) = moving.read(&unpacked, attempts);
+        if succeeds {
+            assert_eq!((result.unwrap(), collected.current.len()), (3, 515));
+        } else {
+            let error = result.unwrap_err();
+            assert!(error.to_string().contains("gave up after 1 attempts"), "{error}");
+        }
+    }
+}
+
+#[test]
 fn an_address_used_again_within_the_millisecond_of_its_head_is_noticed() {
     let unpacked = Unpacked::fixture("store-bf8");
     let store = unpacked.store();
