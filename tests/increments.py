@@ -32,6 +32,11 @@ MODES = {
     "branches": ["--branching", "16", "--second-branch", "4"],
     "no-graph": ["--branching", "16", "--no-graph"],
     "no-history": ["--branching", "16", "--no-history"],
+    "no-history-recycle": ["--branching", "16", "--no-history", "--recycle", "--purge-every", "3"],
+    "no-history-legacy": ["--branching", "16", "--no-history", "--legacy"],
+    "no-history-diff-buf": ["--branching", "8", "--no-history", "--diff-buf", "16", "--second-branch", "4"],
+    "inline-schema": ["--branching", "16", "--legacy", "--inline-schema"],
+    "mixed": ["--branching", "16", "--upgrade-after", "30", "--inline-schema"],
 }
 
 

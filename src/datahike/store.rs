@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -12,6 +14,10 @@ use crate::record::datom::Value;
 
 /// How often a blob that does not decode is read again, as it may be written in place just now.
 const READS: usize = 3;
+/// A head that is still the newest after this time has outlived its millisecond.
+const SETTLED_AFTER: Duration = Duration::from_millis(2);
+/// How often a head is looked at until one stays for so long.
+const SETTLING_LOOKS: u32 = 20;
 
 /// A store.
 #[derive(Clone)]
@@ -84,6 +90,34 @@ impl Store {
             };
             Error::new(ErrorKind::NotFound, self.object(&what), message)
         })
+    }
+
+    /// The head of a branch as it is now, and the time by which all that it is made of was written, in milliseconds since
+    /// 1970: what is stored under the address of one of its nodes and says a later time is another node. A head that is
+    /// known already, by its hash, is not looked at any longer.
+    ///
+    /// What a head is made of is written over, where addresses are used again, once the head after it is there. Times are
+    /// in milliseconds; so where a head is still the newest when a millisecond has passed, what is written over it later
+    /// says a later time than the head does. Where the branch never stands still for so long, nodes of the head's own
+    /// millisecond are taken for later ones.
+    pub fn settled_head(&self, branch: &str, known: Option<&[u8; 32]>) -> Result<(Head, Option<i64>)> {
+        let key = [StoreKey::keyword(branch)];
+        let mut look = 1;
+        loop {
+            let stamp = self.home.stamps(&key)?;
+            let head = self.head(branch)?;
+            let Some(written) = head.last_write.filter(|_| known != Some(&head.bytes_hash)) else {
+                return Ok((head, None));
+            };
+            thread::sleep(SETTLED_AFTER);
+            if self.home.stamps(&key)? == stamp {
+                return Ok((head, Some(written)));
+            }
+            if look == SETTLING_LOOKS {
+                return Ok((head, Some(written.saturating_sub(1))));
+            }
+            look += 1;
+        }
     }
 
     /// The schema a head names, or holds itself.

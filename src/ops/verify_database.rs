@@ -65,7 +65,7 @@ pub struct BranchComparison {
     pub differences_count: u64,
 }
 
-/// Compares a database with a snapshot, branch by branch.
+/// Compares a database with a snapshot, branch by branch; only the branches that the source means.
 pub async fn compare_database(
     repository: &Repository,
     snapshot: SnapshotId,
@@ -89,7 +89,9 @@ pub async fn compare_database(
     let repository = repository.clone();
     super::blocking(move || {
         let mut compared = Vec::new();
-        for branch in branches(&[&snapshot, &given]) {
+        let wanted = &source.options.branches;
+        let all = branches(&[&snapshot, &given]).into_iter();
+        for branch in all.filter(|branch| wanted.is_empty() || wanted.contains(branch)) {
             compared.push(compare_branch(&repository, (&snapshot, &given), &branch, &source, &options, &*observer)?);
         }
         Ok(compared)

@@ -39,6 +39,26 @@ fn a_store_is_backed_up_and_its_branches_restored() {
 }
 
 #[test]
+fn one_branch_of_a_database_is_compared_with_a_snapshot() {
+    let world = World::new();
+    unpack(&world, "store-bf8");
+    let compared =
+        |arguments: &[&str]| world.run(&[&["verify", "datahike:store-bf8", "--against", "latest"], arguments].concat());
+    world.ok(&["backup", "datahike:store-bf8"]);
+    let both = compared(&[]);
+    assert!(both.code == 0 && both.out.contains(":db is equal") && both.out.contains(":staging is equal"), "{both:?}");
+    let one = compared(&["--branch", ":staging"]);
+    assert!(one.code == 0 && !one.out.contains(":db ") && one.out.contains(":staging is equal"), "{one:?}");
+    // A snapshot that holds no other.
+    world.ok(&["backup", "datahike:store-bf8", "--branch", "staging"]);
+    assert_eq!(compared(&["--branch", "staging"]).code, 0);
+    assert_eq!(compared(&[]).code, 1);
+    let unknown = compared(&["--branch", "nonexistent"]);
+    assert!(unknown.code == 1 && unknown.err.contains("no such branch"), "{unknown:?}");
+    assert_eq!(world.run(&["verify", "latest", "--branch", "db"]).code, 2);
+}
+
+#[test]
 fn an_encrypted_store_needs_its_key() {
     let world = World::new();
     unpack(&world, "store-aes");

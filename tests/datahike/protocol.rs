@@ -1,6 +1,7 @@
 //! Stores that move, lose nodes or use addresses again while they are read: caught, never half a database.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,12 +14,33 @@ use packstone::{ErrorKind, Result};
 
 use crate::world::{Home as Repository, Unpacked};
 
-/// A store that does something when the nth blob is asked for.
+type Action = Box<dyn FnOnce() + Send>;
+
+/// A store that does things when the nth blob has been read.
 struct Moving {
     inner: Arc<dyn Home>,
+    /// Only reads of this blob count, where it is said.
+    of: Option<StoreKey>,
     reads: AtomicU64,
-    at: u64,
-    action: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+    actions: Mutex<BTreeMap<u64, Action>>,
+    /// Every look at a single stamp finds another one.
+    restless: bool,
+}
+
+impl Moving {
+    fn new(unpacked: &Unpacked, actions: impl IntoIterator<Item = (u64, Action)>) -> Self {
+        Self {
+            inner: home::open(&unpacked.location()).unwrap(),
+            of: None,
+            reads: AtomicU64::new(0),
+            actions: Mutex::new(actions.into_iter().collect()),
+            restless: false,
+        }
+    }
+
+    fn read(self, unpacked: &Unpacked, attempts: u32) -> (Result<u32>, Collected) {
+        read(Store::new(Arc::new(self), unpacked.secret()), attempts)
+    }
 }
 
 impl Home for Moving {
@@ -27,15 +49,21 @@ impl Home for Moving {
     }
 
     fn get(&self, key: StoreKey) -> Result<Option<Bytes>> {
-        if self.reads.fetch_add(1, Ordering::SeqCst) + 1 == self.at {
-            let action = self.action.lock().unwrap().take();
+        let blob = self.inner.get(key);
+        if self.of.is_none_or(|of| of == key) {
+            let n = self.reads.fetch_add(1, Ordering::SeqCst) + 1;
+            let action = self.actions.lock().unwrap().remove(&n);
             action.into_iter().for_each(|action| action());
         }
-        self.inner.get(key)
+        blob
     }
 
     fn stamps(&self, keys: &[StoreKey]) -> Result<Vec<Option<Stamp>>> {
-        self.inner.stamps(keys)
+        static LOOKS: AtomicU64 = AtomicU64::new(0);
+        match keys {
+            [_] if self.restless => Ok(vec![Some(Stamp::of(&LOOKS.fetch_add(1, Ordering::SeqCst).to_be_bytes()))]),
+            _ => self.inner.stamps(keys),
+        }
     }
 
     fn put_many(&self, blobs: Vec<(StoreKey, Bytes)>) -> Result<()> {
@@ -90,12 +118,16 @@ fn read(store: Store, attempts: u32) -> (Result<u32>, Collected) {
     (result, collected)
 }
 
-/// Reads with `action` done at the read of the nth blob.
-fn read_while(unpacked: &Unpacked, at: u64, action: impl FnOnce() + Send + 'static) -> (Result<u32>, Collected) {
-    let inner = home::open(&unpacked.location()).unwrap();
-    let action: Box<dyn FnOnce() + Send> = Box::new(action);
-    let moving = Moving { inner, reads: AtomicU64::new(0), at, action: Mutex::new(Some(action)) };
-    read(Store::new(Arc::new(moving), unpacked.secret()), 3)
+/// Reads with `action` done when the nth blob has been read.
+fn read_while(unpacked: &Unpacked, after: u64, action: impl FnOnce() + Send + 'static) -> (Result<u32>, Collected) {
+    Moving::new(unpacked, [(after, Box::new(action) as Action)]).read(unpacked, 3)
+}
+
+/// As Datahike does it.
+fn replace(path: &Path, bytes: &[u8]) {
+    let new = path.with_extension("ksv.new");
+    std::fs::write(&new, bytes).unwrap();
+    std::fs::rename(new, path).unwrap();
 }
 
 fn file(unpacked: &Unpacked, key: StoreKey) -> PathBuf {
@@ -138,15 +170,89 @@ fn a_head_that_moves_while_nodes_vanish_is_followed() {
     let root = older.eavt.address.unwrap();
     let gone: Vec<_> = [root].into_iter().map(|address| file(&unpacked, StoreKey::address(&address))).collect();
     assert_ne!(older.eavt.address, newest.eavt.address);
-    let (result, collected) = read_while(&unpacked, 4, move || {
-        let new = head_file.with_extension("ksv.new");
-        std::fs::write(&new, newest_bytes).unwrap();
-        std::fs::rename(new, head_file).unwrap();
+    let (result, collected) = read_while(&unpacked, 3, move || {
+        replace(&head_file, &newest_bytes);
         gone.iter().for_each(|path| std::fs::remove_file(path).unwrap());
     });
     assert_eq!(result.unwrap(), 2);
     assert_eq!((collected.starts, collected.max_tx), (2, newest.max_tx));
     assert!(collected.current == expected_newest.current);
+}
+
+#[test]
+fn attempts_that_get_further_are_not_counted() {
+    let unpacked = Unpacked::fixture("store-bf8");
+    let head_file = file(&unpacked, StoreKey::keyword("db"));
+    let newest = std::fs::read(&head_file).unwrap();
+    let (middle, middle_head) = unpacked.older_head("db");
+    std::fs::write(&head_file, &middle).unwrap();
+    let (oldest, oldest_head) = unpacked.older_head("db");
+    let schema = oldest_head.schema_key.unwrap();
+    let root_of = |head: &Head| file(&unpacked, StoreKey::address(&head.eavt.address.unwrap()));
+    let (gone_first, gone_next) = (root_of(&oldest_head), root_of(&middle_head));
+    let contents = [&gone_first, &gone_next].map(|path| std::fs::read(path).unwrap());
+    for (attempts, succeeds) in [(1, false), (2, true)] {
+        std::fs::write(&head_file, &oldest).unwrap();
+        std::fs::write(&gone_first, &contents[0]).unwrap();
+        std::fs::write(&gone_next, &contents[1]).unwrap();
+        // Each attempt reads the schema once and the current datoms last; of those that were, each head has more.
+        let moves = |to: &[u8], gone: &Path| {
+            let (head_file, to, gone) = (head_file.clone(), to.to_vec(), gone.to_owned());
+            Box::new(move || {
+                replace(&head_file, &to);
+                std::fs::remove_file(gone).unwrap();
+            }) as Action
+        };
+        let actions = [(1, moves(&middle, &gone_first)), (2, moves(&newest, &gone_next))];
+        let moving = Moving { of: Some(StoreKey::address(&schema)), ..Moving::new(&unpacked, actions) };
+        let (result, collected) = moving.read(&unpacked, attempts);
+        if succeeds {
+            assert_eq!((result.unwrap(), collected.current.len()), (3, 515));
+        } else {
+            let error = result.unwrap_err();
+            assert!(error.to_string().contains("gave up after 1 attempts"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn an_address_used_again_within_the_millisecond_of_its_head_is_noticed() {
+    let unpacked = Unpacked::fixture("store-bf8");
+    let store = unpacked.store();
+    let (_, expected) = read(store.clone(), 1);
+    let newest = store.head("db").unwrap();
+    let (older_bytes, older) = unpacked.older_head("db");
+    let of_newest = addresses(&store, newest.eavt.address.unwrap());
+    let of_older = addresses(&store, older.eavt.address.unwrap());
+    let leaf = of_older.into_iter().find(|address| !of_newest.contains(address)).unwrap();
+    let key = StoreKey::address(&leaf);
+    // Another datom, and as old as the head: both heads are under the same metadata.
+    let written = |time: i64| time.to_be_bytes()[3..].to_vec();
+    let old_time = written(store.blob(key).unwrap().unwrap().last_write.unwrap());
+    let mut again = std::fs::read(file(&unpacked, key)).unwrap();
+    for (old, new) in [(old_time.as_slice(), written(newest.last_write.unwrap()).as_slice()), (b"e0-2", b"e0-9")] {
+        let at = again.windows(old.len()).position(|window| window == old).unwrap();
+        again[at..at + old.len()].copy_from_slice(new);
+    }
+    let head_file = file(&unpacked, StoreKey::keyword("db"));
+    let newest_bytes = std::fs::read(&head_file).unwrap();
+    let before = std::fs::read(file(&unpacked, key)).unwrap();
+    // The second time no head ever stands still, and all this happens when it has been looked at for the last time.
+    for (restless, after) in [(false, 1), (true, 21)] {
+        std::fs::write(&head_file, &older_bytes).unwrap();
+        std::fs::write(file(&unpacked, key), &before).unwrap();
+        let (head_file, leaf_file) = (head_file.clone(), file(&unpacked, key));
+        let (newest_bytes, again) = (newest_bytes.clone(), again.clone());
+        let action = Box::new(move || {
+            replace(&head_file, &newest_bytes);
+            replace(&leaf_file, &again);
+        }) as Action;
+        let moving = Moving { restless, ..Moving::new(&unpacked, [(after, action)]) };
+        let (result, collected) = moving.read(&unpacked, 3);
+        assert_eq!(result.unwrap(), if restless { 2 } else { 1 });
+        assert_eq!(collected.max_tx, newest.max_tx);
+        assert!(collected.current == expected.current);
+    }
 }
 
 #[test]

@@ -182,8 +182,10 @@ def main():
         written(work, "fused", "--fused --recycle")
         written(work, "legacy", "--legacy", 512)
         written(work, "current", "--no-history --no-graph")
+        written(work, "inline", "--legacy --inline-schema --gc-every 6", 512)
+        written(work, "mixed", "--upgrade-after 40 --inline-schema", 512)
         crypto = written(work, "crypto", "--crypto-hash --gc-every 11")
-        print("8 kinds of stores written, gone on with and read back")
+        print("10 kinds of stores written, gone on with and read back")
         todo = [(what, damage, plain) for what, damage in damages().items()]
         todo.append(("not the hash of the node", damages()["eavt and aevt"], crypto))
         for what, damage, source in todo:

@@ -1,9 +1,10 @@
 //! Real stores: source, repository, EDN; compared with the database's own answer.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use packstone::ErrorKind;
-use packstone::datahike::{Head, Secret};
+use packstone::datahike::{Address, Head, Node, Secret, StoreKey};
 use packstone::ops::{DatahikeSource, View};
 use packstone::record::datom::edn;
 
@@ -66,6 +67,52 @@ async fn the_stores_of_every_kind_are_what_the_database_answers() {
         let unpacked = Unpacked::fixture(name);
         check(&unpacked, Some(&unpacked.answer("history")), &unpacked.answer("current")).await;
     }
+}
+
+/// Stores of `writer.py`, of kinds that none of Datahike's own is here of: `--datoms 200 --branching 8 --commits 20
+/// --operations 4 --answers`, with `--no-history`, `--legacy --inline-schema`, and `--upgrade-after 18 --inline-schema`.
+#[tokio::test(flavor = "multi_thread")]
+async fn stores_without_history_with_the_schema_in_the_head_and_of_two_generations_are_what_was_written() {
+    for (name, keeps_history) in [("written-current", false), ("written-inline", true), ("written-mixed", true)] {
+        let unpacked = Unpacked::fixture(name);
+        let history = keeps_history.then(|| unpacked.answer("history"));
+        let current = unpacked.answer("current");
+        assert!(current.len() > 150);
+        check(&unpacked, history.as_deref(), &current).await;
+        let head = unpacked.store().head("db").unwrap();
+        assert_eq!(head.keeps_history(), keeps_history, "{name}");
+        assert_eq!(head.inline_schema.is_some(), name == "written-inline", "{name}");
+        let generations = generations(&unpacked, head.eavt.address.unwrap());
+        let expected: &[&str] = match name {
+            "written-current" => &[NEW],
+            "written-inline" => &[OLD],
+            _ => &[NEW, OLD],
+        };
+        assert_eq!(generations.into_iter().collect::<Vec<_>>(), expected, "{name}");
+    }
+}
+
+/// How leaves begin: in 0.8, and before.
+const NEW: &str = "pss/leaf";
+const OLD: &str = "datahike.index.PersistentSortedSet.Leaf";
+
+/// The generations of the leaves of an index.
+fn generations(unpacked: &Unpacked, root: Address) -> BTreeSet<&'static str> {
+    let blob = unpacked.store().blob(StoreKey::address(&root)).unwrap().unwrap();
+    if let Node::Branch(branch) = Node::decode(&blob.bytes).unwrap() {
+        return branch.addresses.iter().flat_map(|address| generations(unpacked, *address)).collect();
+    }
+    let names = [NEW, OLD].into_iter();
+    names.filter(|name| blob.bytes.windows(name.len()).any(|window| window == name.as_bytes())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hitchhiker_tree_with_datoms_is_refused_by_its_name() {
+    let Some(shared) = shared() else { return };
+    let unpacked = Unpacked::of(&shared.join("g-hitchhiker/store.tar.zst"), "store");
+    let error = Home::new().await.backup(unpacked.source()).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Data && error.to_string().contains("hitchhiker"), "{error}");
+    assert!(error.to_string().contains("export"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use packstone::backend::LocalBackend;
-use packstone::ops::{self, BackupOptions, FollowedDatahike, Stop, SyncEvent, SyncOptions, View};
+use packstone::ops::{self, BackupOptions, DatahikeSource, FollowedDatahike, Stop, SyncEvent, SyncOptions, View};
 use packstone::repository::{OpenOptions, Repository, Secret};
 
 use crate::world::{Home, Unpacked, assert_same};
@@ -64,7 +64,13 @@ async fn follow(name: &str, least: usize) {
         panic!("{name}: nothing happens: {:?}", durable.lock().unwrap());
     };
     tokio::task::block_in_place(|| until(&|state| state.0));
+    let keeps_history = unpacked.store().head("db").unwrap().keeps_history();
+    let whole = Home::new().await;
     for (t, head) in &heads[1..] {
+        // The history of a database that keeps none is that of its snapshots.
+        if !keeps_history {
+            whole.backup(full(&unpacked)).await.unwrap();
+        }
         unpacked.put_head(head);
         tokio::task::block_in_place(|| until(&|state| state.1.last() == Some(t)));
     }
@@ -82,8 +88,7 @@ async fn follow(name: &str, least: usize) {
     let folded = task.await.unwrap().unwrap().snapshot.unwrap();
     assert_eq!(folded.id, unfolded.snapshot.id);
     // Reading the whole store gives the very same trees and properties.
-    let whole = Home::new().await;
-    let fresh = whole.backup(unpacked.source()).await.unwrap();
+    let fresh = whole.backup(full(&unpacked)).await.unwrap();
     let digests = |snapshot: &packstone::format::Snapshot| -> Vec<_> {
         snapshot.roots.iter().map(|root| (root.name.clone(), root.records, root.digest.clone())).collect()
     };
@@ -99,6 +104,21 @@ async fn follow(name: &str, least: usize) {
 #[tokio::test(flavor = "multi_thread")]
 async fn commits_of_a_real_store_are_told_one_by_one() {
     follow("store-bf8", 3).await;
+}
+
+/// Everything is read, whatever the parent knows.
+fn full(unpacked: &Unpacked) -> DatahikeSource {
+    DatahikeSource { full: true, ..unpacked.source() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commits_of_a_store_without_history_are_told() {
+    follow("written-current", 12).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commits_of_a_store_that_moves_to_another_generation_are_told() {
+    follow("written-mixed", 12).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -43,6 +43,8 @@ SCENARIOS = {
     "buffered": (5, False, "--datoms 2000 --branching 16 --diff-buf 24 --recycle --grace 0.05"),
     "crypto": (5, False, "--datoms 2000 --branching 32 --crypto-hash --gc-every 5"),
     "plain": (5, False, "--datoms 2000 --grace 0.02 --no-history --no-graph --branching 128 --recycle"),
+    "inline": (3, False, "--datoms 2000 --branching 32 --legacy --inline-schema --gc-every 4"),
+    "mixed": (3, False, "--datoms 2000 --branching 32 --upgrade-after 60 --recycle --grace 0.02"),
     "slow-gc": (5, True, "--datoms 20000 --branching 64 --gc-every 1 --rate 8"),
     "slow-recycle": (5, True, "--datoms 20000 --branching 64 --recycle --rate 8"),
     "hopeless": (0, True, "--datoms 20000 --branching 16 --gc-every 1"),

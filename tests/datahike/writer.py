@@ -128,6 +128,7 @@ class Database:
         self.entities = []
         self.max_tx, self.max_eid, self.op_count = TX0, 0, 0
         self.commit_id, self.parents = None, []
+        self.schema_key = self.schema_size = None
         self.config = self.id = None
         self.keep = not args.no_history
         self.counter = 0
@@ -182,7 +183,8 @@ class Database:
         self.args.crypto_hash = bool(db.config.get(K("crypto-hash?")))
         _, root = db.root("eavt")
         self.args.legacy = root.legacy
-        self.args.branching = root.branching or 512
+        self.args.branching = root.branching or self.args.branching
+        self.args.inline_schema = db.record.get(K("schema-meta-key")) is None
         self.max_tx, self.max_eid, self.op_count = (db.record.get(K(n)) for n in ("max-tx", "max-eid", "op-count"))
         if dict((str(k), v) for k, v in root.map).get("diff-buf-size"):
             sys.exit("writer.py does not go on in a store with a diff buffer")
@@ -430,7 +432,7 @@ class Database:
 
     def record(self, branch, commit_id, parents):
         legacy = self.args.legacy
-        out = Map()
+        out = self.schema_meta() if self.args.inline_schema else Map([(K("schema-meta-key"), self.schema_key)])
         for index, tree in self.trees.items():
             meta = [(K("index-type"), K(index[-4:]))] + ([] if legacy else [(K("pss/storage-id"), self.id)])
             stored = [(K("meta"), Map(meta)), (K("address"), tree.root.address), (K("count"), tree.count)]
@@ -443,7 +445,7 @@ class Database:
             out.append((K("merkle-roots"), Map((K(i + "-key"), t.root.address) for i, t in self.trees.items())))
         config = Map((k, K(branch) if k == K("branch") else v) for k, v in self.config)
         out += [(K("max-tx"), self.max_tx), (K("max-eid"), self.max_eid), (K("op-count"), self.op_count), (K("hash"), self.op_count),
-                (K("schema-meta-key"), self.schema_key), (K("config"), config),
+                (K("config"), config),
                 (K("meta"), Map([
                     (K("datahike/commit-id"), commit_id), (K("datahike/parents"), Tagged("set", parents)),
                     (K("datahike/created-at"), Inst(self.created)), (K("datahike/updated-at"), Inst(self.instant)),
@@ -474,7 +476,9 @@ class Database:
         COMMITS["n"] += 1
         n = COMMITS["n"]
         store.die_after = args.die_after_nodes if args.die_at == n else None
-        if n == 1 or not hasattr(self, "schema_key") or len(self.idents) != self.schema_size:
+        if args.upgrade_after and n > args.upgrade_after:
+            self.upgrade()
+        if not args.inline_schema and (self.schema_key is None or len(self.idents) != self.schema_size):
             meta = self.schema_meta()
             self.schema_key, self.schema_size = hasch(meta), len(self.idents)
             store.put(self.schema_key, meta, immutable=True)
@@ -494,6 +498,21 @@ class Database:
         if args.stop_in_lock == n:
             self.stop_with_locks()
 
+    def upgrade(self):
+        """From here on as 0.8 writes; what is there stays."""
+        self.args.legacy = self.args.inline_schema = False
+        for tree in self.trees.values():
+            tree.legacy = False
+
+    def answers(self):
+        """What the database holds, as EDN lines beside the store."""
+        current, history = walk.Database(self.args.store).current_and_history()
+        for name, view, digest in (("current", current, self.current), ("history", history, self.past)):
+            lines = sorted(map(edn.line, view))
+            if name == "current" or self.keep:
+                assert edn.digest_of(lines) == str(digest), name
+            Path(f"{self.args.store}.{name}.edn").write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+
     def branch(self):
         """`:side` is forced to where `:db` is."""
         self.side = (set(a for t in self.trees.values() for a in t.addresses()), self.put_head("side", [self.commit_id]),
@@ -504,9 +523,11 @@ class Database:
         """`gc-storage!` with remove-before = now: whatever the heads do not reach is gone."""
         store = self.store
         live = {address_file(a) if a not in store.names else store.names[a] for t in self.trees.values() for a in t.addresses()}
-        live |= {file_name(key) for key in (K("db"), K("branches"), K("side"), self.commit_id, self.schema_key)}
+        keys = {K("db"), K("branches"), K("side"), self.commit_id, self.schema_key}
         if getattr(self, "side", None):
-            live |= {address_file(a) for a in self.side[0]} | {file_name(key) for key in self.side[1:]}
+            live |= {address_file(a) for a in self.side[0]}
+            keys |= set(self.side[1:])
+        live |= {file_name(key) for key in keys - {None}}
         dead = [name for name in os.listdir(self.args.store) if name.endswith(".ksv") and name not in live]
         for name in dead:
             store.disk.remove(name)
@@ -539,6 +560,9 @@ def arguments():
     parser.add_argument("--operations", type=int, default=8, help="operations a transaction at most")
     parser.add_argument("--branching", type=int, default=512)
     parser.add_argument("--legacy", action="store_true", help="nodes as 0.6 writes them")
+    parser.add_argument("--upgrade-after", type=int, default=0, help="--legacy for so many commits, then nodes as 0.8 writes them")
+    parser.add_argument("--inline-schema", action="store_true", help="the schema in the head, as before 0.6.1592; with --legacy")
+    parser.add_argument("--answers", action="store_true", help="in the end write STORE.current.edn and STORE.history.edn")
     parser.add_argument("--no-history", action="store_true")
     parser.add_argument("--no-graph", action="store_true", help="no commit records")
     parser.add_argument("--crypto-hash", action="store_true")
@@ -556,6 +580,9 @@ def arguments():
     parser.add_argument("--die-after-nodes", type=int, default=0, help="... after so many of its nodes")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
+    args.legacy |= bool(args.upgrade_after)
+    if args.inline_schema and not args.legacy:
+        parser.error("--inline-schema is for stores of 0.6")
     if args.diff_buf and (args.fused or args.legacy):
         parser.error("--diff-buf is neither for fused roots nor for nodes of 0.6")
     if args.recycle and (args.crypto_hash or args.second_branch):
@@ -585,6 +612,8 @@ def main():
                 time.sleep(max(0.0, started + done / args.rate - time.monotonic()))
     except Die:
         os.kill(os.getpid(), signal.SIGKILL)
+    if args.answers:
+        db.answers()
     elapsed = time.monotonic() - started
     print(json.dumps({"commits": done, "per_second": round(done / max(elapsed, 1e-9), 1), "nodes": db.store.nodes,
                       "recycled": db.store.recycled, "collected": db.store.collected, "current": str(db.current),

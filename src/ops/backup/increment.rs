@@ -10,14 +10,21 @@ use super::run::Run;
 use crate::datahike::WalkStats;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::NamedRoot;
-use crate::ops::datoms::{KeyChanges, key_changes};
-use crate::ops::mark;
+use crate::ops::datoms::{KeyChanges, KnownState, key_changes};
+use crate::ops::{mark, values};
 use crate::progress::Event;
-use crate::record::datom::{self, Datoms, Digest};
-use crate::repository::Writer;
-use crate::source::datahike::{BranchReading, Datahike, FullReason, IncrementOptions, Increments, LeafTable, Next};
+use crate::record::datom::{self, Datoms, Digest, Summary};
+use crate::repository::{Repository, Writer};
+use crate::source::datahike::{
+    BranchReading, Datahike, FactChange, FullReason, IncrementOptions, Increments, LeafTable, Next,
+};
 use crate::source::datoms::View;
 use crate::tree::{self, Change};
+
+/// Memory for the exceptions of a database without history ...
+const KNOWN_BYTES: usize = 64 << 20;
+/// ... each of which takes this beside its key.
+const KNOWN_OVERHEAD_BYTES: usize = 128;
 
 /// What the parent knows of the store.
 pub(super) struct Known {
@@ -84,7 +91,13 @@ pub(super) fn tell(
         None => database.store().schema(&head)?,
     };
     let read = increments.read_stats();
-    let changes = key_changes(&facts)?;
+    let changes = match head.keeps_history() {
+        true => key_changes(&facts)?,
+        false => match state_changes(run.writer.repository(), &log, &exceptions, &facts, head.max_tx)? {
+            Ok(changes) => changes,
+            Err(reason) => return Ok(Err(reason)),
+        },
+    };
     if parent.gc_checked != run.writer.gc_checked() {
         // Nodes are taken over unread from here on: none of them may be in a pack condemned since.
         mark::require_known(&mut run.writer, &parent.roots)?;
@@ -108,16 +121,59 @@ pub(super) fn tell(
     let current = WalkStats { branches: read.nodes, skipped: read.shared_nodes, ..WalkStats::default() };
     let table = increments.into_table().unwrap_or_else(|| table.clone());
     let temporal = WalkStats::default();
+    let view = if head.keeps_history() { View::History } else { View::Current };
     let reading = BranchReading { head, schema, current, temporal, attempts: 1, notes: Vec::new(), table };
     let trees = Trees {
         log: edited.log,
         exceptions: edited.exceptions,
-        view: View::History,
+        view,
         duplicates: 0,
         added: edited.added,
         removed: edited.removed,
     };
     Ok(Ok(Told { reading, trees }))
+}
+
+/// What changed facts of a database without history change in the trees of its snapshots.
+fn state_changes(
+    repository: &Repository,
+    log: &NamedRoot,
+    exceptions: &NamedRoot,
+    facts: &[FactChange],
+    max_t: i64,
+) -> Result<std::result::Result<KeyChanges, FullReason>> {
+    if facts.is_empty() {
+        return Ok(Ok(KeyChanges::default()));
+    }
+    let Some(mut known) = known_state(repository, log, exceptions)? else { return Ok(Err(FullReason::TooMany)) };
+    Ok(known.changes(facts, max_t)?.map_err(FullReason::State))
+}
+
+/// What the trees of a database without history say beside its datoms; nothing where that is too much to keep in memory.
+pub(in crate::ops) fn known_state(
+    repository: &Repository,
+    log: &NamedRoot,
+    exceptions: &NamedRoot,
+) -> Result<Option<KnownState>> {
+    let latest = match log.records {
+        0 => None,
+        _ => Some(Summary::decode(&log.summary).map_err(|e| Error::damaged(format!("summary of {}", log.name), e))?),
+    };
+    let mut known = KnownState::new(latest.map(|summary| summary.t_max));
+    let reader = repository.reader();
+    let parameters = repository.tree_parameters(&Datoms);
+    let mut walker = tree::Walker::new(&reader, &parameters, &mark::root(exceptions), tree::KeyRange::all())?;
+    let (mut bytes, mut whole) = (0, Vec::new());
+    while let Some((key, _)) = walker.next_record()? {
+        whole.clear();
+        datom::encode_key(&values::datom(&reader, key)?, &mut whole).map_err(|e| Error::damaged("datom key", e))?;
+        bytes += whole.len() + KNOWN_OVERHEAD_BYTES;
+        if bytes > KNOWN_BYTES {
+            return Ok(None);
+        }
+        known.except(&whole)?;
+    }
+    Ok(Some(known))
 }
 
 /// Trees with changes.
@@ -191,6 +247,7 @@ fn edit_tree(writer: &mut Writer, named: &NamedRoot, changes: Vec<(Vec<u8>, bool
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+    use std::collections::BTreeSet;
     use std::path::Path;
     use std::sync::{Arc, Mutex};
 
@@ -200,10 +257,12 @@ mod tests {
 
     use super::*;
     use crate::backend::LocalBackend;
-    use crate::ops::{BackupOptions, BackupSummary, Parent, Source, backup};
+    use crate::ops::datoms::TimePoint;
+    use crate::ops::{BackupOptions, BackupSummary, Parent, RestoreOptions, Source, backup, restore};
     use crate::progress::Observer;
     use crate::repository::{CreateOptions, OpenOptions, Repository, Secret};
-    use crate::source::datahike::increment::testing::{Action, Database, Garbage, Manner};
+    use crate::source::datahike::increment::testing::{ATTRIBUTES, Action, Database, Garbage, Manner, Row};
+    use crate::target::datoms as target;
 
     /// Hears notes and problems.
     #[derive(Default)]
@@ -282,13 +341,55 @@ mod tests {
             self.run(source, options).snapshot.roots
         }
 
+        /// The roots that reading everything gives on top of the newest snapshot.
+        fn whole_after_parent(&mut self) -> Vec<NamedRoot> {
+            let source = DatahikeSource { full: true, ..self.source() };
+            let options = BackupOptions { dry_run: true, ..BackupOptions::default() };
+            let roots = self.run(source, options).snapshot.roots;
+            assert!(!self.says("problem"), "{:?}", self.notes);
+            roots
+        }
+
+        /// The current datoms of a snapshot, now or as they were at a t.
+        fn restored(&self, snapshot: &crate::format::Snapshot, as_of: Option<i64>) -> BTreeSet<Row> {
+            let out = self.folder.path().join("out.edn");
+            let target = target::Options { overwrite: true, format: Some(target::Format::Edn), ..Default::default() };
+            let options = RestoreOptions {
+                view: crate::ops::View::Current,
+                as_of: as_of.map(TimePoint::T),
+                target,
+                ..RestoreOptions::default()
+            };
+            let to = target::Location::Path(out.clone());
+            let observer = Arc::new(crate::progress::Silent);
+            self.runtime.block_on(restore(&self.repository, snapshot.id, to, options, observer)).unwrap();
+            let text = std::fs::read_to_string(out).unwrap();
+            text.lines().map(parse_row).collect()
+        }
+
         fn says(&self, text: &str) -> bool {
             self.notes.iter().any(|note| note.contains(text))
         }
     }
 
     fn manner(garbage: Garbage) -> Manner {
-        Manner { garbage, slot_rows: 2, fused: false }
+        Manner { garbage, slot_rows: 2, fused: false, history: true }
+    }
+
+    fn without_history(garbage: Garbage) -> Manner {
+        Manner { history: false, ..manner(garbage) }
+    }
+
+    /// `[e :a v t true]`.
+    fn parse_row(line: &str) -> Row {
+        let datom = datom::edn::parse_datom_line(line.as_bytes()).unwrap();
+        let datom::Attribute::Keyword(name) = &datom.a else { panic!("{line}") };
+        let v = match datom.v {
+            datom::Value::Long(v) => v,
+            _ => panic!("{line}"),
+        };
+        let a = ATTRIBUTES.iter().position(|known| known == name).unwrap();
+        (datom.e, a, v, datom.t, datom.added)
     }
 
     fn actions() -> impl Strategy<Value = Action> {
@@ -318,6 +419,72 @@ mod tests {
             }
         }
         assert!(told >= 14, "{told} increments: the test means little otherwise");
+    }
+
+    #[test]
+    fn increments_without_history_give_the_roots_that_reading_everything_gives_and_every_state_stays() {
+        let transactions = prop::collection::vec(prop::collection::vec(actions(), 0..12), 1..3);
+        let histories = prop::collection::vec(transactions, 8..12);
+        let mut runner = TestRunner::deterministic();
+        let mut told = 0;
+        for garbage in [Garbage::Kept, Garbage::Kept, Garbage::Reused] {
+            let history = histories.new_tree(&mut runner).unwrap().current();
+            let mut world = World::new(without_history(garbage));
+            let mut states = Vec::new();
+            for transactions in history {
+                transactions.iter().for_each(|actions| world.database.transact(actions));
+                let whole = world.whole_after_parent();
+                let snapshot = world.increment().snapshot;
+                told += usize::from(world.says("since its parent"));
+                assert_eq!(snapshot.roots, whole, "{:?}", world.notes);
+                assert_eq!(world.restored(&snapshot, None), world.database.current);
+                states.push((world.database.t, world.database.current.clone(), snapshot));
+            }
+            let last = &states.last().unwrap().2;
+            for (t, state, _) in &states {
+                assert_eq!(&world.restored(last, Some(*t)), state, "as of {t}");
+            }
+        }
+        assert!(told >= 14, "{told} increments: the test means little otherwise");
+    }
+
+    #[test]
+    fn a_database_without_history_that_goes_back_is_compared_as_a_whole_until_it_is_ahead_again() {
+        let mut world = World::new(without_history(Garbage::Kept));
+        world.database.transact(&[Action::Add(1, 0, 1), Action::Add(2, 1, 2)]);
+        let (current, t) = (world.database.current.clone(), world.database.t);
+        world.increment();
+        world.database.transact(&[Action::Add(1, 0, 3), Action::Retract(2, 1, 2)]);
+        world.database.transact(&[Action::Add(5, 0, 3)]);
+        world.increment();
+        assert!(world.says("since its parent"), "{:?}", world.notes);
+        // As when a copy of yesterday's store is put in its place.
+        (world.database.current, world.database.t) = (current, t);
+        world.database.commit();
+        let mut reasons = Vec::new();
+        for n in 0..6 {
+            let whole = world.whole_after_parent();
+            let snapshot = world.increment().snapshot;
+            assert_eq!(snapshot.roots, whole, "{:?}", world.notes);
+            assert_eq!(world.restored(&snapshot, None), world.database.current);
+            reasons.push(world.says("is read from its beginning"));
+            world.database.transact(&[Action::Add(1, 0, 10 + n), Action::Add(n, 1, n)]);
+        }
+        assert_eq!((reasons[0], reasons[5]), (true, false), "{reasons:?}");
+    }
+
+    #[test]
+    fn history_that_is_kept_from_now_on_or_no_longer_wants_everything_read() {
+        for manner in [manner(Garbage::Kept), without_history(Garbage::Kept)] {
+            let mut world = World::new(manner);
+            world.database.transact(&[Action::Add(1, 0, 1)]);
+            world.increment();
+            world.database.manner.history = !manner.history;
+            world.database.transact(&[Action::Add(1, 0, 2)]);
+            let snapshot = world.increment().snapshot;
+            assert!(world.says("of a time when history was kept, or not"), "{:?}", world.notes);
+            assert_eq!(world.restored(&snapshot, None), world.database.current);
+        }
     }
 
     #[test]

@@ -29,13 +29,11 @@ impl<S: KeyStream + ?Sized> KeyStream for Box<S> {
 }
 
 /// The keys of an iterator, e.g. `Keys::new(keys.iter().map(Ok))`.
-#[cfg(test)]
 pub struct Keys<I, K> {
     keys: I,
     key: Option<K>,
 }
 
-#[cfg(test)]
 impl<I: Iterator<Item = Result<K>>, K: AsRef<[u8]>> Keys<I, K> {
     /// The iterator must ascend.
     pub fn new(keys: I) -> Self {
@@ -43,7 +41,6 @@ impl<I: Iterator<Item = Result<K>>, K: AsRef<[u8]>> Keys<I, K> {
     }
 }
 
-#[cfg(test)]
 impl<I: Iterator<Item = Result<K>>, K: AsRef<[u8]>> KeyStream for Keys<I, K> {
     fn next(&mut self) -> Result<Option<&[u8]>> {
         self.key = self.keys.next().transpose()?;

@@ -7,11 +7,14 @@ use super::changes::{Changed, Changes, Followed, Step};
 use crate::datahike::{Stamp, StoreKey};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{NamedRoot, Outcome, Snapshot, TreeChanges};
+use crate::ops::backup::increment::known_state;
 use crate::ops::backup::{self, BackupOptions, DatahikeSource, Source, cursor};
-use crate::ops::datoms::{KeyChanges, key_changes, root_names};
+use crate::ops::datoms::{KeyChanges, KnownState, find_roots, key_changes, root_names};
 use crate::progress::{Observer, Silent};
 use crate::repository::Repository;
-use crate::source::datahike::{Datahike, IncrementOptions, Increments, LeafTable, Next, is_main, state_properties};
+use crate::source::datahike::{
+    Datahike, Difference, FullReason, IncrementOptions, Increments, LeafTable, Next, is_main, state_properties,
+};
 
 /// The blob that names the branches.
 const BRANCHES: &str = "branches";
@@ -57,20 +60,26 @@ impl Followed for FollowedDatahike {
         keys.push(StoreKey::keyword(BRANCHES));
         let stamps = database.store().home().stamps(&keys)?;
         let mut tables = cursor::tables(repository, since);
-        let branches = branches
-            .into_iter()
-            .map(|branch| {
-                let options = IncrementOptions { branch: branch.clone(), ..IncrementOptions::default() };
-                let table = tables.remove(&branch);
-                let t = table.as_ref().map_or(0, |table| table.head.max_tx);
-                Branch { increments: Increments::new(database.store().clone(), options, table), name: branch, t }
-            })
-            .collect();
+        let mut followed = Vec::with_capacity(branches.len());
+        for name in branches {
+            let options = IncrementOptions { branch: name.clone(), ..IncrementOptions::default() };
+            let table = tables.remove(&name);
+            let state = match &table {
+                Some(table) if table.temporal.is_none() => {
+                    let (log, exceptions) = find_roots(since, Some(&name))?;
+                    known_state(repository, log, exceptions)?
+                }
+                _ => None,
+            };
+            let t = table.as_ref().map_or(0, |table| table.head.max_tx);
+            let increments = Increments::new(database.store().clone(), options, table);
+            followed.push(Branch { name, increments, state, t, is_untold: false });
+        }
         let properties = since.properties.iter().cloned().collect();
         let increments = cursor::Cursor::decode(&since.cursor).map_or(0, |cursor| cursor.increments);
         Ok(Box::new(DatahikeChanges {
             database,
-            branches,
+            branches: followed,
             keys,
             stamps,
             others_asked: Instant::now(),
@@ -84,7 +93,24 @@ impl Followed for FollowedDatahike {
 struct Branch {
     name: String,
     increments: Increments,
+    /// What the trees say beside the datoms, where no history is kept.
+    state: Option<KnownState>,
     t: i64,
+    /// It was looked at in a call that came to nothing: what its table describes is in no tree.
+    is_untold: bool,
+}
+
+impl Branch {
+    /// What the difference changes in the trees, or why that cannot be told.
+    fn key_changes(&mut self, difference: &Difference) -> Result<std::result::Result<KeyChanges, String>> {
+        let Difference { head, facts, .. } = difference;
+        let changes = match &mut self.state {
+            _ if head.keeps_history() => return key_changes(facts).map(Ok),
+            None => Err(FullReason::TooMany),
+            Some(known) => known.changes(facts, head.max_tx)?.map_err(FullReason::State),
+        };
+        Ok(changes.map_err(|reason| format!("branch :{}: {reason}", self.name)))
+    }
 }
 
 struct DatahikeChanges {
@@ -134,7 +160,11 @@ impl Changes for DatahikeChanges {
                 Next::Changed(difference) => difference,
             };
             any = true;
-            let KeyChanges { log, exceptions } = key_changes(&difference.facts)?;
+            branch.is_untold = true;
+            let KeyChanges { log, exceptions } = match branch.key_changes(&difference)? {
+                Ok(changes) => changes,
+                Err(reason) => return Ok(Step::Lost(reason)),
+            };
             changed.transactions += transactions(&log, branch.t);
             branch.t = difference.head.max_tx;
             let (log_name, exceptions_name) = root_names(Some(&branch.name));
@@ -152,6 +182,7 @@ impl Changes for DatahikeChanges {
             }
         }
         self.stamps = stamps;
+        self.branches.iter_mut().for_each(|branch| branch.is_untold = false);
         if !any {
             return Ok(Step::Unchanged);
         }
@@ -169,7 +200,8 @@ impl Changes for DatahikeChanges {
 
     fn cursor(&mut self, repository: &Repository, roots: &[NamedRoot]) -> Vec<u8> {
         let table = |branch: &Branch| Some((branch.name.clone(), branch.increments.table()?.clone()));
-        let tables: BTreeMap<String, LeafTable> = self.branches.iter().filter_map(table).collect();
+        let told = self.branches.iter().filter(|branch| !branch.is_untold);
+        let tables: BTreeMap<String, LeafTable> = told.filter_map(table).collect();
         // What was folded counts like an increment that was backed up: every so often a backup reads everything.
         self.increments = self.increments.saturating_add(1);
         cursor::keep(repository, &tables, roots, self.increments)

@@ -21,7 +21,8 @@ pub struct Options {
     pub secret: Option<Secret>,
     /// Only these branches; all when empty.
     pub branches: Vec<String>,
-    /// How often a branch is read from its head on, when nodes vanish meanwhile.
+    /// How often in a row a branch is read from its head on without getting further than before, when nodes vanish
+    /// meanwhile.
     pub attempts: u32,
     /// Bytes of nodes that are kept for starting over.
     pub cache_bytes: usize,

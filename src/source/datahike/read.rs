@@ -18,12 +18,19 @@ use crate::record::datom::Datom;
 /// How often a node that is gone or unreadable is looked at again while the head stays, and how long apart.
 const LOOKS: [Duration; 4] =
     [Duration::from_millis(10), Duration::from_millis(50), Duration::from_millis(200), Duration::from_millis(500)];
+/// The pause after the first attempt that got no further; it doubles up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// Attempts in all, for each that may get no further.
+const FRUITFUL_ATTEMPTS: u32 = 20;
 
 pub(super) fn branch(store: &Store, options: &Options, branch: &str, sink: &mut dyn Sink) -> Result<BranchReading> {
     let mut cache = super::cache(options);
+    let mut patience = Patience::new(options.attempts);
     for attempt in 1.. {
-        let head = store.head(branch)?;
-        let stop = match attempt_head(store, &head, &mut cache, sink) {
+        let (head, written_by) = store.settled_head(branch, None)?;
+        let mut counting = Counting { sink: &mut *sink, datoms: 0 };
+        let stop = match attempt_head(store, &head, written_by, &mut cache, &mut counting) {
             Ok(mut reading) => {
                 reading.attempts = attempt;
                 if attempt > 1 {
@@ -38,22 +45,74 @@ pub(super) fn branch(store: &Store, options: &Options, branch: &str, sink: &mut 
             Stop::Failed(error) => return Err(error),
             Stop::Broken { error, node } => (error, node),
         };
-        if attempt >= options.attempts {
+        let has_moved = store.head(branch)?.bytes_hash != head.bytes_hash;
+        let Some(pause) = patience.after(has_moved.then_some(counting.datoms)) else {
             let message = format!(
-                "{}; gave up after {attempt} attempts: raise the attempts, or let the collector keep what is newer than a \
-                 backup takes",
-                error.message()
+                "{}; gave up after {attempt} attempts, the last {} without getting further: raise the attempts, or let the \
+                 collector keep what is newer than a backup takes",
+                error.message(),
+                patience.fruitless,
             );
             return Err(Error::new(ErrorKind::Failed, error.object(), message).because(error));
-        }
+        };
         tracing::debug!(attempt, %error, "reading a branch starts over");
-        if store.head(branch)?.bytes_hash == head.bytes_hash {
+        if has_moved {
+            thread::sleep(pause);
+        } else {
             // What was read may be what is wrong.
             cache = super::cache(options);
             wait_for(store, branch, &head, node, error)?;
         }
     }
     Err(Error::new(ErrorKind::Failed, store.object(branch), "never read"))
+}
+
+/// How long to go on beside a collector that takes away what is being read.
+///
+/// What an attempt has read is at hand for the next, so that later ones get further as long as they are faster than the
+/// database changes. An attempt that got further than any before it is not counted, and those that did not are further
+/// and further apart, so that one of them meets a database that rests.
+struct Patience {
+    attempts: u32,
+    made: u32,
+    /// The attempts in a row that got no further than one before.
+    fruitless: u32,
+    furthest: u64,
+}
+
+impl Patience {
+    fn new(attempts: u32) -> Self {
+        Self { attempts, made: 0, fruitless: 0, furthest: 0 }
+    }
+
+    /// What to wait after an attempt that failed; nothing when it was the last. It saw so many datoms before a newer head
+    /// came; none where that does not count.
+    fn after(&mut self, datoms: Option<u64>) -> Option<Duration> {
+        self.made += 1;
+        let got_further = datoms.is_some_and(|datoms| datoms > self.furthest) && self.made > 1;
+        self.furthest = self.furthest.max(datoms.unwrap_or(0));
+        self.fruitless = if got_further { 1 } else { self.fruitless + 1 };
+        let most = self.attempts.saturating_mul(FRUITFUL_ATTEMPTS);
+        let goes_on = self.fruitless < self.attempts && self.made < most;
+        goes_on.then(|| FIRST_PAUSE.saturating_mul(1 << self.fruitless.saturating_sub(1).min(10)).min(LONGEST_PAUSE))
+    }
+}
+
+/// Counts the datoms of one attempt.
+struct Counting<'s> {
+    sink: &'s mut dyn Sink,
+    datoms: u64,
+}
+
+impl Sink for Counting<'_> {
+    fn start(&mut self, head: &Head) -> Result<()> {
+        self.sink.start(head)
+    }
+
+    fn datom(&mut self, part: Part, datom: &Datom<'_>) -> Result<()> {
+        self.datoms += 1;
+        self.sink.datom(part, datom)
+    }
 }
 
 /// Why reading from one head ended.
@@ -70,7 +129,13 @@ impl From<Error> for Stop {
     }
 }
 
-fn attempt_head(store: &Store, head: &Head, cache: &mut NodeCache, sink: &mut dyn Sink) -> Result<BranchReading, Stop> {
+fn attempt_head(
+    store: &Store,
+    head: &Head,
+    written_by: Option<i64>,
+    cache: &mut NodeCache,
+    sink: &mut dyn Sink,
+) -> Result<BranchReading, Stop> {
     let schema = match store.schema(head) {
         Err(error) if error.kind() == ErrorKind::Damaged => return Err(Stop::Broken { error, node: None }),
         schema => schema?,
@@ -82,14 +147,14 @@ fn attempt_head(store: &Store, head: &Head, cache: &mut NodeCache, sink: &mut dy
     let temporal = match &head.temporal_eavt {
         None => WalkStats::default(),
         Some(root) => {
-            let index = Index { name: "temporal-eavt", root };
+            let index = Index { name: "temporal-eavt", root, written_by };
             let read = index_of(store, head, &index, cache, &mut |datom| sink.datom(Part::History, datom))?;
             latest = latest.max(read.latest_t);
             temporal_table = Some(read.table);
             read.stats
         }
     };
-    let index = Index { name: "eavt", root: &head.eavt };
+    let index = Index { name: "eavt", root: &head.eavt, written_by };
     let read = index_of(store, head, &index, cache, &mut |datom| {
         let in_history = head.keeps_history() && schema.is_history_while_current(&datom.a);
         sink.datom(if in_history { Part::CurrentAndHistory } else { Part::Current }, datom)
@@ -121,7 +186,7 @@ fn index_of(
     take: &mut dyn FnMut(&Datom<'_>) -> Result<()>,
 ) -> Result<IndexRead, Stop> {
     let mut watcher = Watcher::new(store, head, index, take);
-    let walk = Walk::new(store).verifying(head.has_content_addresses()).written_by(head.last_write).with_cache(cache);
+    let walk = Walk::new(store).verifying(head.has_content_addresses()).written_by(index.written_by).with_cache(cache);
     let walked = walk.run(index.root, &mut watcher);
     if let Some((error, node)) = watcher.broken.take() {
         return Err(Stop::Broken { error, node: Some(node) });
@@ -145,8 +210,8 @@ fn stop(store: &Store, error: WalkError) -> Stop {
     }
 }
 
-/// A node that is newer than the head is not the one the head means, if there is a newer head: while a head is the newest
-/// its addresses are not used again.
+/// A node that is newer than what the head is made of is not the one it means, if there is a newer head: while a head is
+/// the newest its addresses are not used again.
 fn check_age(store: &Store, head: &Head, stats: &WalkStats) -> Result<(), Stop> {
     let Some(key) = stats.too_new else { return Ok(()) };
     if store.head(&head.branch)?.bytes_hash == head.bytes_hash {
@@ -206,5 +271,34 @@ fn wait_for(store: &Store, branch: &str, head: &Head, node: Option<NodeKey>, err
         // Without a node to look at, only reading again tells.
         None => Ok(()),
         Some(_) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many attempts there are, when each sees so many datoms of a newer head.
+    fn attempts(limit: u32, mut seen: impl FnMut(u64) -> Option<u64>) -> u64 {
+        let mut patience = Patience::new(limit);
+        (1..).find(|n| patience.after(seen(*n)).is_none()).unwrap_or_default()
+    }
+
+    #[test]
+    fn attempts_end_when_they_get_no_further_and_at_last_in_any_case() {
+        assert_eq!(attempts(1, Some), 1);
+        assert_eq!(attempts(5, |_| None), 5);
+        assert_eq!(attempts(5, |_| Some(7)), 5);
+        assert_eq!(attempts(5, |n| Some(n.min(10))), 14, "four more after the tenth");
+        assert_eq!(attempts(3, |n| Some(if n % 2 == 0 { n } else { 1 })), 60);
+        assert_eq!(attempts(5, Some), 100);
+    }
+
+    #[test]
+    fn attempts_that_get_no_further_are_further_and_further_apart() {
+        let mut patience = Patience::new(100);
+        let pauses: Vec<_> = (0..12).filter_map(|_| patience.after(None)).collect();
+        assert!(pauses.is_sorted() && pauses[0] == FIRST_PAUSE && pauses[11] == LONGEST_PAUSE, "{pauses:?}");
+        assert!(patience.after(Some(1)).is_some_and(|pause| pause == FIRST_PAUSE));
     }
 }

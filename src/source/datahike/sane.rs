@@ -12,6 +12,8 @@ use crate::record::datom::{Datom, Digest};
 pub(super) struct Index<'h> {
     pub(super) name: &'static str,
     pub(super) root: &'h IndexRoot,
+    /// When all its nodes were written, milliseconds since 1970.
+    pub(super) written_by: Option<i64>,
 }
 
 /// Looks at every leaf of an index by entity before it hands its datoms on.

@@ -7,6 +7,7 @@ use packstone::ops;
 use serde_json::json;
 
 use crate::args::Filters;
+use crate::commands::restore::branch_name;
 use crate::context::Context;
 use crate::exit::{Code, Failure, Result};
 use crate::location::Location;
@@ -29,6 +30,9 @@ pub struct Arguments {
     /// Compare a database, `datahike:PATH`, with this snapshot
     #[arg(long, value_name = "SNAPSHOT")]
     against: Option<String>,
+    /// Compare only this branch of the database (repeatable) [default: all branches]
+    #[arg(long, value_name = "NAME", value_parser = branch_name, requires = "against")]
+    branch: Vec<String>,
     /// How many differences are shown
     #[arg(long, value_name = "N", default_value_t = 10, requires = "against")]
     differences: usize,

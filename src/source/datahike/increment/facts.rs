@@ -23,7 +23,7 @@ pub struct FactChange {
 /// What is known of a fact.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FactState {
-    /// Its events, ascending: t as it stands in keys, and whether it asserts.
+    /// Its events, ascending: t as it stands in keys, and whether it asserts. None where the database keeps no history.
     pub log: Vec<([u8; 8], bool)>,
     /// The t at which the current view has it, ascending; at most one in a sound database.
     pub current: Vec<[u8; 8]>,

@@ -23,10 +23,10 @@ pub use shelf::ReadStats;
 pub use table::{Entry, HeadMark, IndexTable, LeafTable};
 pub use trouble::FullReason;
 
-use crate::datahike::{Head, IndexRoot, SchemaMeta, Store, field};
+use crate::datahike::{Head, SchemaMeta, Store, field};
 use crate::error::Result;
 use crate::record::datom::{Attribute, Datom, Value, encode_key, split_key};
-use compare::{Terms, compare, top};
+use compare::{Compared, Terms, compare, top};
 use facts::{IndexChange, changed_facts, fact_changes};
 use shelf::Shelf;
 use trouble::Trouble;
@@ -120,7 +120,7 @@ impl Increments {
         let Some(table) = &self.table else { return Ok(Next::Full(FullReason::NoTable)) };
         let mut attempt = 1;
         loop {
-            let head = self.shelf.store().head(&self.options.branch)?;
+            let (head, written_by) = self.shelf.store().settled_head(&self.options.branch, Some(&table.head.hash))?;
             if head.bytes_hash == table.head.hash {
                 return Ok(Next::Unchanged(Box::new(head)));
             }
@@ -128,6 +128,7 @@ impl Increments {
                 (Some((known, schema)), Some(key)) if *known == key => schema.clone(),
                 _ => self.shelf.store().schema(&head)?,
             };
+            self.shelf.begin(written_by);
             match changes(&self.shelf, table, &head, &schema, self.options.max_changes) {
                 Ok((facts, table)) => {
                     self.schema = head.schema_key.map(|key| (key, schema.clone()));
@@ -156,30 +157,38 @@ fn changes(
     schema: &SchemaMeta,
     max_changes: usize,
 ) -> Result<(Vec<FactChange>, LeafTable), Trouble> {
-    let (Some(old_temporal), Some(temporal)) = (&old.temporal, &head.temporal_eavt) else {
-        return Err(Trouble::Before(FullReason::History));
+    let temporal = match (&old.temporal, &head.temporal_eavt) {
+        (Some(old), Some(now)) => Some((old, now)),
+        (None, None) => None,
+        _ => return Err(Trouble::Before(FullReason::History)),
     };
-    shelf.begin(head.last_write);
     let attributes = attributes(schema);
-    check_schema(&old.attributes, &attributes, head)?;
+    if temporal.is_some() {
+        check_schema(&old.attributes, &attributes, head)?;
+    }
     let terms = Terms { content_addresses: head.has_content_addresses(), max_changes };
-    let current = compare(shelf, &old.current, &head.eavt, &terms)?;
-    let temporal_compared = compare(shelf, old_temporal, temporal, &terms)?;
-    let differences = [&current.difference, &temporal_compared.difference];
-    for key in differences.iter().flat_map(|difference| &difference.added) {
+    let mut indices = vec![(&old.current, &head.eavt)];
+    indices.extend(temporal);
+    let mut compared = Vec::with_capacity(indices.len());
+    for (old, now) in &indices {
+        compared.push(compare(shelf, old, now, &terms)?);
+    }
+    for key in compared.iter().flat_map(|compared| &compared.difference.added) {
         check_t(key, head)?;
     }
-    let facts = changed_facts(differences)?;
+    let facts = changed_facts(compared.iter().map(|compared| &compared.difference))?;
     if facts.len() > max_changes {
         return Err(Trouble::Before(FullReason::TooMany));
     }
-    let of_index = |root: &IndexRoot, difference| -> Result<IndexChange, Trouble> {
-        Ok(IndexChange { difference, after: lookup::events(shelf, top(root), &facts)? })
-    };
-    let current_change = of_index(&head.eavt, current.difference)?;
-    let temporal_change = of_index(temporal, temporal_compared.difference)?;
-    let from_current = |attribute: &[u8]| is_from_current(&attributes, attribute);
-    let facts = fact_changes(facts.clone(), current_change, Some(temporal_change), &from_current)?;
+    let (mut index_changes, mut tables) = (Vec::new(), Vec::new());
+    for (Compared { difference, table }, (_, root)) in compared.into_iter().zip(&indices) {
+        index_changes.push(IndexChange { difference, after: lookup::events(shelf, top(root), &facts)? });
+        tables.push(table);
+    }
+    let mut index_changes = index_changes.into_iter();
+    let current = index_changes.next().expect("this cannot fail because there is always a current index");
+    let from_current = |attribute: &[u8]| temporal.is_some() && is_from_current(&attributes, attribute);
+    let facts = fact_changes(facts, current, index_changes.next(), &from_current)?;
     // What is being read is not collected while it is reachable; once the branch has moved on it may be.
     let now = shelf.store().head(&head.branch)?;
     if now.bytes_hash != head.bytes_hash {
@@ -187,13 +196,13 @@ fn changes(
             let what = format!("node {node} was written after the head that names it: its address was used again");
             return Err(Trouble::Now(what));
         }
-        for (index, before) in [(&current.table, &old.current), (&temporal_compared.table, old_temporal)] {
-            check_stamps(shelf, index, before)?;
+        for (table, (before, _)) in tables.iter().zip(&indices) {
+            check_stamps(shelf, table, before)?;
         }
     }
-    let table =
-        LeafTable { head: mark(head), attributes, current: current.table, temporal: Some(temporal_compared.table) };
-    Ok((facts, table))
+    let mut tables = tables.into_iter();
+    let current = tables.next().expect("this cannot fail because there is always a current index");
+    Ok((facts, LeafTable { head: mark(head), attributes, current, temporal: tables.next() }))
 }
 
 /// What tells this head from others.

@@ -59,7 +59,7 @@ struct Kept {
     order: VecDeque<(Address, Stamp)>,
     bytes: usize,
     stats: ReadStats,
-    /// When the head that is read was written, milliseconds since 1970.
+    /// When all that the head is made of was written, milliseconds since 1970.
     written_by: Option<i64>,
     /// The first node that says it was written later.
     too_new: Option<String>,
@@ -87,10 +87,10 @@ impl Shelf {
         self.lock().stats = ReadStats::default();
     }
 
-    /// From now on nodes of a head written at this time are read: none can be newer.
-    pub(super) fn begin(&self, head_written: Option<i64>) {
+    /// From now on nodes of a head are read that were written by this time: none can be newer.
+    pub(super) fn begin(&self, written_by: Option<i64>) {
         let mut kept = self.lock();
-        kept.written_by = head_written;
+        kept.written_by = written_by;
         kept.too_new = None;
     }
 

@@ -114,6 +114,7 @@ pub(crate) struct Manner {
     pub(crate) slot_rows: usize,
     /// The root stands in the head.
     pub(crate) fused: bool,
+    pub(crate) history: bool,
 }
 
 /// One change of a transaction.
@@ -133,7 +134,7 @@ pub(crate) struct Database {
     pub(crate) temporal: BTreeSet<Row>,
     pub(crate) t: i64,
     pub(crate) many: Vec<&'static str>,
-    manner: Manner,
+    pub(crate) manner: Manner,
     trees: [Tree; 2],
     next_address: u128,
     free: Vec<u128>,
@@ -185,6 +186,9 @@ impl Database {
         self.current.insert((t, 3, t * 1000, t, true));
         for action in actions {
             self.act(*action, t);
+        }
+        if !self.manner.history {
+            self.temporal.clear();
         }
         self.commit();
     }
@@ -355,6 +359,9 @@ impl Database {
             (keyword("max-eid"), long(100)),
         ];
         for (name, root) in [("eavt", 0), ("aevt", 0), ("avet", 0), ("temporal-eavt", 1)] {
+            if root == 1 && !self.manner.history {
+                continue;
+            }
             record.push((keyword(&format!("{name}-key")), set(&roots[root])));
             record.extend(roots[root].1.as_ref().map(|node| (keyword(&format!("{name}-root")), node.clone())));
         }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::facts::EventSet;
 use super::testing::{ATTRIBUTES, Action, Database, Garbage, Manner, Row};
 use super::*;
-use crate::datahike::{NodeKey, Stamp, StoreKey, Visitor, Walk, walk::VisitedLeaf};
+use crate::datahike::{IndexRoot, NodeKey, Stamp, StoreKey, Visitor, Walk, walk::VisitedLeaf};
 use crate::record::datom::{Digest, number_bound, to_view_key};
 
 struct Recording(IndexRecorder);
@@ -48,17 +48,18 @@ fn next(database: &Database, table: LeafTable) -> (Next, LeafTable) {
 type States = BTreeMap<Vec<u8>, FactState>;
 
 /// What is known of every fact, by the rule of what history is.
-fn states(current: &BTreeSet<Row>, temporal: &BTreeSet<Row>) -> States {
+fn states(database: &Database) -> States {
     let mut events: BTreeMap<Vec<u8>, (EventSet, BTreeSet<[u8; 8]>)> = BTreeMap::new();
-    for (is_current, row) in current.iter().map(|row| (true, row)).chain(temporal.iter().map(|row| (false, row))) {
-        let (e, a, v, t, added) = *row;
+    let current = database.current.iter().map(|row| (true, row));
+    for (is_current, row) in current.chain(database.temporal.iter().map(|row| (false, row))) {
+        let (e, a, v, t, added): Row = *row;
         let a_name = Attribute::Keyword(ATTRIBUTES[a].into());
         let (mut key, mut view) = (Vec::new(), Vec::new());
         encode_key(&Datom { e, a: a_name, v: Value::Long(v), t, added }, &mut key).unwrap();
         to_view_key(&key, &mut view).unwrap();
         view.truncate(view.len() - 9);
         let of_fact = events.entry(view).or_default();
-        if !is_current || a != 0 {
+        if database.manner.history && (!is_current || a != 0) {
             of_fact.0.insert((number_bound(t), added));
         }
         if is_current {
@@ -98,7 +99,8 @@ fn transactions(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Vec<
 
 fn manners() -> impl Strategy<Value = Manner> {
     let garbage = prop_oneof![Just(Garbage::Kept), Just(Garbage::Deleted), Just(Garbage::Reused)];
-    (garbage, 0_usize..4, any::<bool>()).prop_map(|(garbage, slot_rows, fused)| Manner { garbage, slot_rows, fused })
+    (garbage, 0_usize..4, any::<bool>(), prop::bool::weighted(0.7))
+        .prop_map(|(garbage, slot_rows, fused, history)| Manner { garbage, slot_rows, fused, history })
 }
 
 proptest! {
@@ -112,10 +114,10 @@ proptest! {
         first.iter().for_each(|actions| database.transact(actions));
         let mut table = full(&database);
         for transactions in steps {
-            let before = states(&database.current, &database.temporal);
+            let before = states(&database);
             let t = database.t;
             transactions.iter().for_each(|actions| database.transact(actions));
-            let after = states(&database.current, &database.temporal);
+            let after = states(&database);
             let (next, moved) = next(&database, table);
             match next {
                 Next::Unchanged(_) => {
@@ -143,11 +145,11 @@ proptest! {
         at: prop::sample::Index,
         bit in 0_u8..8,
     ) {
-        let manner = Manner { garbage: Garbage::Kept, slot_rows: 2, fused: false };
+        let manner = Manner { garbage: Garbage::Kept, slot_rows: 2, fused: false, history: true };
         let mut database = Database::new(manner);
         first.iter().for_each(|actions| database.transact(actions));
         let mut bytes = full(&database).encode();
-        let before = states(&database.current, &database.temporal);
+        let before = states(&database);
         more.iter().for_each(|actions| database.transact(actions));
         let at = at.index(bytes.len());
         bytes[at] ^= 1 << bit;
@@ -155,7 +157,7 @@ proptest! {
             let attributes = table.attributes.clone();
             if let (Next::Changed(difference), _) = next(&database, table) {
                 prop_assert_eq!(&attributes.into_values().collect::<Vec<_>>().len(), &ATTRIBUTES.len());
-                let after = states(&database.current, &database.temporal);
+                let after = states(&database);
                 prop_assert_eq!(difference.facts, expected(&before, &after));
             }
         }
@@ -164,7 +166,7 @@ proptest! {
 
 /// A database of 60 entities, and its manner.
 fn filled(garbage: Garbage) -> Database {
-    let mut database = Database::new(Manner { garbage, slot_rows: 0, fused: false });
+    let mut database = Database::new(Manner { garbage, slot_rows: 0, fused: false, history: true });
     for t in 0..6 {
         let actions: Vec<_> = (0..60).filter(|e| e % 6 == t).map(|e| Action::Add(e, 0, e)).collect();
         database.transact(&actions);
@@ -193,7 +195,7 @@ fn nothing_but_the_head_is_read_where_nothing_changed_and_little_where_little_di
 fn an_address_that_was_used_again_is_noticed() {
     let mut database = filled(Garbage::Reused);
     let table = full(&database);
-    let before = states(&database.current, &database.temporal);
+    let before = states(&database);
     for n in 0..12 {
         database.transact(&[Action::Add(5 * n, 0, 7000 + n)]);
     }
@@ -208,7 +210,7 @@ fn an_address_that_was_used_again_is_noticed() {
     match next(&database, table).0 {
         Next::Full(reason) => assert!(matches!(reason, FullReason::Gone(_)), "{reason}"),
         Next::Changed(difference) => {
-            assert_eq!(difference.facts, expected(&before, &states(&database.current, &database.temporal)));
+            assert_eq!(difference.facts, expected(&before, &states(&database)));
         }
         Next::Unchanged(_) => panic!("it did change"),
     }

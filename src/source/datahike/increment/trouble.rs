@@ -27,7 +27,7 @@ impl From<Error> for Trouble {
 pub enum FullReason {
     /// Nothing is known of the parent's nodes.
     NoTable,
-    /// History is kept now and was not before, or the other way round; or it is not kept.
+    /// History is kept now and was not before, or the other way round.
     History,
     /// What is history has changed with this attribute.
     Schema(String),
@@ -39,17 +39,21 @@ pub enum FullReason {
     Store(String),
     /// More datoms changed than can be compared in memory.
     TooMany,
+    /// The database keeps no history, and what the change adds to that of its snapshots cannot be told without all of it:
+    /// why.
+    State(&'static str),
 }
 
 impl fmt::Display for FullReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoTable => f.write_str("what the parent snapshot knew of the store is not at hand"),
-            Self::History => f.write_str("the database keeps no history, or has not kept it since the parent snapshot"),
+            Self::History => f.write_str("the parent snapshot is of a time when history was kept, or not, unlike now"),
             Self::Schema(attribute) => write!(f, "the schema of {attribute} changed what is history"),
             Self::Gone(node) => write!(f, "node {node} of the parent snapshot is gone or was written again"),
             Self::Table(what) => write!(f, "the table of the parent's nodes is damaged: {what}"),
             Self::Store(what) => write!(f, "{what}"),
+            Self::State(what) => write!(f, "{what}"),
             Self::TooMany => f.write_str("too many datoms changed to be compared in memory"),
         }
     }

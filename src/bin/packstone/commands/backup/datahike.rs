@@ -20,7 +20,8 @@ pub struct DatahikeArguments {
     /// Only this branch (repeatable) [default: all branches]
     #[arg(long, value_name = "NAME", value_parser = branch_name, help_heading = "Datahike")]
     branch: Vec<String>,
-    /// How often to begin again when nodes vanish while they are read, as the database collects its garbage [default: 5]
+    /// How often in a row to read without getting further than before, when nodes vanish as the database collects its
+    /// garbage [default: 5]
     #[arg(long, value_name = "N", help_heading = "Datahike")]
     attempts: Option<NonZero<u32>>,
     /// Read everything, though the parent snapshot tells what has not changed; the two are compared

@@ -28,7 +28,8 @@ pub(super) fn run(context: &Context, arguments: &Arguments, snapshot: &str) -> R
         memory_bytes: context.sorting_memory_bytes(),
         temporary: context.global.temp_dir.clone(),
     };
-    let source = DatahikeSource::new(place.clone(), secret(arguments.datahike_key_file.as_deref())?);
+    let mut source = DatahikeSource::new(place.clone(), secret(arguments.datahike_key_file.as_deref())?);
+    source.options.branches.clone_from(&arguments.branch);
     let progress = context.progress(Status::Lines);
     let compared = context.wait(ops::compare_database(&repository, snapshot.id, source, options, progress.clone()));
     progress.finish();
