@@ -68,7 +68,7 @@ impl Followed for FollowedDatahike {
             .collect();
         let properties = since.properties.iter().cloned().collect();
         let increments = cursor::Cursor::decode(&since.cursor).map_or(0, |cursor| cursor.increments);
-        Ok(Box::new(DatahikeChanges { database, branches, keys, stamps, increments, properties }))
+        Ok(Box::new(DatahikeChanges { database, branches, keys, stamps, increments, properties, is_untold: false }))
     }
 }
 
@@ -89,6 +89,8 @@ struct DatahikeChanges {
     increments: u64,
     /// As the last state has them.
     properties: BTreeMap<String, String>,
+    /// Whether a branch has moved on over changes that were not handed out, because something failed after that.
+    is_untold: bool,
 }
 
 impl Changes for DatahikeChanges {
@@ -117,6 +119,7 @@ impl Changes for DatahikeChanges {
                 Next::Full(reason) => return Ok(Step::Lost(format!("branch :{}: {reason}", branch.name))),
                 Next::Changed(difference) => difference,
             };
+            self.is_untold = true;
             any = true;
             let KeyChanges { log, exceptions } = key_changes(&difference.facts)?;
             changed.transactions += transactions(&log, branch.t);
@@ -139,6 +142,7 @@ impl Changes for DatahikeChanges {
         if !any {
             return Ok(Step::Unchanged);
         }
+        self.is_untold = false;
         changed.trees.sort_by(|a, b| a.name.cmp(&b.name));
         changed.properties.sort();
         // The main branch comes first.
@@ -152,6 +156,9 @@ impl Changes for DatahikeChanges {
     }
 
     fn cursor(&mut self, repository: &Repository, roots: &[NamedRoot]) -> Vec<u8> {
+        if self.is_untold {
+            return Vec::new();
+        }
         let table = |branch: &Branch| Some((branch.name.clone(), branch.increments.table()?.clone()));
         let tables: BTreeMap<String, LeafTable> = self.branches.iter().filter_map(table).collect();
         // What was folded counts like an increment that was backed up: every so often a backup reads everything.
