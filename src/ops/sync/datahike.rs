@@ -44,7 +44,8 @@ impl Followed for FollowedDatahike {
         }
         let parent = summary.snapshot.parent.map(|id| repository.outcome(id)).transpose()?.flatten();
         match parent {
-            Some(Outcome::Committed(snapshot)) => Ok(snapshot),
+            // Its own cursor may be of what is not at hand here, or empty where it was made of segments.
+            Some(Outcome::Committed(snapshot)) => Ok(Snapshot { cursor: summary.snapshot.cursor, ..snapshot }),
             _ => Err(Error::new(ErrorKind::Busy, "snapshot", "was forgotten while it was compared with")),
         }
     }
