@@ -117,7 +117,12 @@ pub(super) fn adopt(repository: &Repository, chain: &Chain, options: &WriterOpti
     }
     // Only now is it settled what was acknowledged: whoever wrote a segment looked for the fence afterwards.
     let Some(chain) = repository.find_chain(chain.session)? else { return Ok(None) };
-    let Some(Content { opening, net }) = read(repository, &chain)? else {
+    let content = match read(repository, &chain) {
+        // Somebody else has made a snapshot of it, and removes it.
+        Err(error) if is_gone(&error) && !is_open(repository, chain.session)? => None,
+        content => content?,
+    };
+    let Some(Content { opening, net }) = content else {
         repository.remove_chain(&chain)?;
         return Ok(None);
     };
@@ -150,6 +155,16 @@ pub(super) fn adopt(repository: &Repository, chain: &Chain, options: &WriterOpti
         }
     }
     Err(Error::new(ErrorKind::Busy, "session", "closed by a pruner each time it was about to commit"))
+}
+
+/// Whether a chain lacks something, which may be because it is being removed.
+pub(super) fn is_gone(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Damaged | ErrorKind::NotFound)
+}
+
+/// Whether the chain of a session is there with its opening.
+fn is_open(repository: &Repository, session: SnapshotId) -> Result<bool> {
+    Ok(repository.find_chain(session)?.is_some_and(|chain| chain.is_open()))
 }
 
 /// Makes sure that a session can acknowledge nothing any more. False when its own snapshot contains everything.

@@ -21,7 +21,7 @@ pub(super) use chain::{Fate, fate, settle, unsettled};
 pub use changes::{Changed, Changes, Followed, Step};
 pub use datahike::FollowedDatahike;
 pub(super) use view::materialise;
-pub use view::{Unfolded, unfolded};
+pub use view::{Unfolded, unfolded, unfolded_or_damaged};
 
 use crate::error::{Error, Result};
 use crate::format::Snapshot;
