@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::{NamedRoot, ObjectPath, Opening, Outcome, Segment, Snapshot};
 use crate::id::{BlobId, SnapshotId};
 use crate::ops::mark::{self, Reached};
-use crate::repository::{Chain, Commit, OpenSession, Reader, Repository, Writer, WriterOptions, machine};
+use crate::repository::{Chain, Commit, Leftovers, OpenSession, Reader, Repository, Writer, WriterOptions, machine};
 use crate::tree::{ReadNode, WriteNode};
 
 /// How often a commit is tried when pruners close the session in between.
@@ -40,8 +40,9 @@ pub(in crate::ops) fn fate(repository: &Repository, chain: &Chain, live: &[&Snap
 }
 
 /// Makes snapshots of the chains of sessions that are dead, idle for too long or closed, and removes chains that snapshots
-/// contain; returns the new ones. To be done before anything is condemned.
-pub(in crate::ops) fn settle(repository: &Repository, idle: Duration) -> Result<Vec<SnapshotId>> {
+/// contain; returns the new ones. To be done before anything is condemned. Where nobody can be fenced, sessions that were idle
+/// for too long end only if the user vouches for it.
+pub(in crate::ops) fn settle(repository: &Repository, idle: Duration, leftovers: Leftovers) -> Result<Vec<SnapshotId>> {
     let mut folded = Vec::new();
     let chains = repository.chains()?;
     if chains.is_empty() {
@@ -59,6 +60,10 @@ pub(in crate::ops) fn settle(repository: &Repository, idle: Duration) -> Result<
             Fate::Orphaned => true,
             Fate::Open => is_abandoned(&chain, &sessions, idle_ms),
         };
+        if abandoned && !repository.can_fence() && leftovers == Leftovers::Remove {
+            // Whoever writes it still acknowledges nothing once this is gone.
+            remove_session(repository, chain.session)?;
+        }
         if abandoned && let Some(snapshot) = adopt(repository, &chain, &WriterOptions::default())? {
             folded.push(snapshot.id);
         }
