@@ -180,7 +180,7 @@ impl Follower<'_> {
             } else {
                 self.fold_if_due(stream);
             }
-            stream.renew()?;
+            stream.renew(self.options.renew_every)?;
             let tick = if stream.is_folding() { FOLDING_TICK } else { TICK };
             let patience = held.as_ref().map_or(tick, |_| self.options.interval.saturating_sub(waited).min(tick));
             look = changes.wait(patience)?;
