@@ -199,7 +199,7 @@ impl State {
     fn is_safe(&self) -> bool {
         let readable = self.readable();
         let holds = |outcome: &Outcome| matches!(outcome, Outcome::Committed(needs) if needs & !readable != 0);
-        let is_told = self.outcomes.iter().any(|outcome| *outcome == Outcome::Committed(ALL))
+        let is_told = self.outcomes.contains(&Outcome::Committed(ALL))
             || self.chain_counts() && self.segment && readable & BASE != 0;
         !self.outcomes.iter().any(holds) && (!self.told || is_told)
     }
