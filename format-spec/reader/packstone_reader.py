@@ -12,7 +12,7 @@ from datoms import attribute, datom_columns, value
 from encoding import ERRORS, MAX_BYTES, Bytes, Damaged, ascending, leb, require
 
 CONFIG, SLOT, SESSION, HEARTBEAT, SNAPSHOT, INDEX, GC = range(1, 8)
-CHUNK, NODE, DATOM, ENTRY, EXTENT, RAW, ZSTD, DELTA = 0, 1, 1, 3, 4, 0, 1, 2
+OPENING, SEGMENT, CHUNK, NODE, DATOM, ENTRY, EXTENT, RAW, ZSTD, DELTA = 14, 15, 0, 1, 1, 3, 4, 0, 1, 2
 COLUMNS = {DATOM: lambda data: [(key, b"") for key in datom_columns(data)],
            ENTRY: files.entry_columns, EXTENT: files.extent_columns}
 Frame = namedtuple("Frame", "offset sealed raw codec epoch base blobs")
@@ -47,7 +47,7 @@ class Keys:  # the keyring of one repository, and what opens with it
         require(config_id(data) == self.repository, "config of another repository")
     def object(self, data, kind, path):  # the body in an envelope
         head(data, kind)
-        key = self.key("index" if kind == INDEX else "metadata", Bytes(data[6:10]).u32())
+        key = self.key({INDEX: "index", OPENING: "sync", SEGMENT: "sync"}.get(kind, "metadata"), Bytes(data[6:10]).u32())
         return padded(unseal(key, data[10:], data[:10] + self.repository + path.encode()))
     def directory(self, pack):  # the frames in the directory of a whole pack
         require(len(pack) >= 92 and pack[:8] == b"PSPACK\1\0", "pack")
@@ -103,15 +103,17 @@ def read_directory(c):  # the frames of a pack, and where they end
         require(all(b.kind == NODE or b.content == b.stored for b in f.blobs), "length of a chunk")
     require(len({b.kind for f in frames for b in f.blobs}) <= 1, "kinds of blobs")
     return frames, starts[-1]
-def read_snapshot(c, sid):  # the committed snapshot in a body; None for a fence or a tombstone
-    if c.choice(3): return None
-    snapshot = c.end(Snapshot(
+def snapshot_fields(c):
+    return Snapshot(
         c.take(16), c.signed(), c.text(), c.text(), c.text(), c.list(c.text), c.text(),
         c.list(lambda: (c.text(), c.list(c.pair), c.text(), c.choice(2))), c.choice(2),
         c.list(lambda: Root(c.text(), c.u8(), c.option(c.id), c.u8(), c.varint(), c.varint(), c.bytes(), c.bytes())),
         (c.option(lambda: c.take(16)), c.option(c.id), c.bytes(), c.varint(), c.choice(3), c.list(c.pair), c.varint(),
          [c.varint() for _ in range(8)], c.list(lambda: (c.text(), c.varint())), c.varint(), c.varint(),
-         c.list(lambda: (c.text(), c.varint())), c.list(c.pair))))
+         c.list(lambda: (c.text(), c.varint())), c.list(c.pair)))
+def read_snapshot(c, sid):  # the committed snapshot in a body; the variant of a fence or a tombstone
+    if variant := c.choice(3): return variant
+    snapshot = c.end(snapshot_fields(c))
     require(snapshot.id.hex() == sid, "snapshot of another session")
     return snapshot
 def read_gc(c, path):
@@ -119,7 +121,17 @@ def read_gc(c, path):
     require(number > 0 and path == f"gc/{number:010}", "gc record at another path")
     return ascending(condemned, "condemned packs")
 
-# Trees and repositories: [tree], [index]
+def read_segment(c, n, previous):  # of a chain: whether it ends a transaction, its time, properties, changes of trees
+    compressed, length, data = c.end((c.choice(2), c.varint(32), c.bytes()))
+    require(length <= MAX_BYTES and (not compressed or zstandard.frame_content_size(data) == length), "length of a segment")
+    c = body(zstandard.ZstdDecompressor().decompress(data, allow_extra_data=False) if compressed else data)
+    require(len(c.data) + 1 == length and (c.varint(), c.id()) == (n, previous), "a segment is not the next of its chain")
+    time, ends, *_ = c.signed(), c.choice(2), c.signed(), [c.varint() for _ in range(3)], c.text()
+    properties, trees = c.end((c.list(c.pair), c.list(lambda: (c.text(), c.list(c.bytes), c.list(c.bytes)))))
+    ascending([name for name, *_ in trees], "trees"), [ascending(keys, "keys") for _, *both in trees for keys in both]
+    return ends, time, properties, trees
+
+# Trees and repositories: [tree], [index], [sync]
 def canonical_node(kept):
     if kept[:1] == b"\0": return kept[1:]
     require(kept[:2] == b"\1\1" and kept[2:3] and kept[2] in COLUMNS, "kept form of a node")
@@ -137,15 +149,16 @@ def read_child(description):
 
 class Repository:  # in a local folder
     def __init__(self, folder, password, key_file, use_index=True):
-        self.folder, self.known, self.cache = pathlib.Path(folder), defaultdict(list), (None, None)
+        self.folder, self.known, self.cache, self.changes = pathlib.Path(folder), defaultdict(list), (None, None), {}
         config, slots = self.read("config"), [self.named(path) for path in self.list("keys/[0-9a-f]{64}")]
         rings = list(filter(None, (open_slot(config_id(config), slot, password, key_file) for slot in slots)))
         require(rings, "no key slot opens with this password or key file")
         self.keys = Keys(config_id(config), rings[0])
         self.keys.config(config)
         condemned = {pack for path in self.list("gc/[0-9]{10,}") for pack in read_gc(self.object(GC, path), path)}
-        for pack, frames in (self.index() if use_index else self.directories()).items():
-            for frame in frames if pack not in condemned else ():
+        packs = (self.index() if use_index else self.directories()).items()
+        for pack, frames in sorted(packs, key=lambda pack: pack[0] in condemned):  # condemned ones are the last resort
+            for frame in frames:
                 for blob, end in zip(frame.blobs, itertools.accumulate(blob.stored for blob in frame.blobs)):
                     self.known[blob.id].append((pack, frame, blob, end))
     def read(self, path): return (self.folder / path).read_bytes()
@@ -169,9 +182,32 @@ class Repository:  # in a local folder
     def directories(self):
         paths = self.list(r"packs/([0-9a-f]{2})/\1[0-9a-f]{62}")
         return {bytes.fromhex(path[9:]): self.keys.directory(self.named(path)) for path in paths}
-    def snapshots(self):  # all that are committed, the newest last
-        found = [read_snapshot(self.object(SNAPSHOT, path), path[10:]) for path in self.list("snapshots/[0-9a-f]{32}")]
-        return sorted(filter(None, found), key=lambda snapshot: (snapshot.time, snapshot.id))
+    def snapshots(self):  # all that are committed, and the states of chains that none of them contains; the newest last
+        chains = self.list("sync/[0-9a-f]{32}/[0-9a-f]{32}/0{10}")  # before snapshots: what is folded meanwhile is in one
+        paths = self.list("snapshots/[0-9a-f]{32}")
+        outcomes = {path[10:]: read_snapshot(self.object(SNAPSHOT, path), path[10:]) for path in paths}
+        found = [snapshot for snapshot in outcomes.values() if isinstance(snapshot, Snapshot)]
+        contained = {text for snapshot in found for name, text in snapshot.rest[-1] if name == "sync-session"}
+        contained |= {sid for sid, outcome in outcomes.items() if outcome != 1}
+        found += filter(None, (self.chain(path[:-10], path[38:70]) for path in chains if path[38:70] not in contained))
+        return sorted(found, key=lambda snapshot: (snapshot.time, snapshot.id))
+    def chain(self, folder, sid):  # the state of a chain, None if no transaction in it is whole; [sync]
+        paths = self.list(re.escape(folder) + "[0-9]{10,}")
+        require(paths == [f"{folder}{n:010}" for n in range(len(paths))], f"{folder} has a hole")
+        c = self.object(OPENING, paths[0])
+        session, base, _ = c.end((c.take(16), snapshot_fields(c), c.take(16)))
+        stream = blake3(struct.pack("<I", len(base.host.encode())) + (base.host + base.label).encode(), key=self.keys.key("sync stream"))
+        require((session.hex(), stream.digest()[:16].hex()) == (sid, folder[5:37]), "opening of another chain")
+        state, waiting, changes = None, [], defaultdict(dict)
+        for n, path in enumerate(paths[1:], 1):
+            previous = blake3(self.read(paths[n - 1])).digest()
+            ends, time, properties, trees = read_segment(self.object(SEGMENT, path), n, previous)
+            waiting += trees
+            if not ends: continue
+            for name, put, removed in waiting: changes[name] |= dict.fromkeys(removed, False) | dict.fromkeys(put, True)
+            state, waiting = base._replace(id=session, time=max(time, base.time)), []
+        self.changes[session] = changes
+        return state
     def copies(self, name, kind, codecs=(RAW, ZSTD, DELTA)):  # the stored form of each readable copy of a blob
         for pack, frame, blob, end in self.known.get(name, ()):
             if frame.codec in codecs and blob.kind == kind:
@@ -212,9 +248,17 @@ class Repository:  # in a local folder
             require(last is None or last < key, "keys do not ascend")
             yield (last := key), value
     def records(self, snapshot, name, kind=DATOM):  # the rows of one of a snapshot's trees
-        [root] = [root for root in snapshot.roots if (root.name, root.kind) == (name, kind)]
-        return self.rows(root.kind, root.level, root.id, *root[4:7]) if root.id else iter(())
-    def keys_of(self, snapshot, name): return (key for key, _ in self.records(snapshot, name))
+        roots = [root for root in snapshot.roots if (root.name, root.kind) == (name, kind)]
+        require(len(roots) == 1 or not roots and name in self.changes.get(snapshot.id, ()), f"no tree {name}")
+        return self.rows(roots[0].kind, roots[0].level, roots[0].id, *roots[0][4:7]) if roots and roots[0].id else iter(())
+    def keys_of(self, snapshot, name):
+        keys = (key for key, _ in self.records(snapshot, name))
+        if snapshot.id not in self.changes: return keys
+        return iter(sorted(key for key, is_there in (dict.fromkeys(map(self.whole, keys), 1) | self.changes[snapshot.id][name]).items() if is_there))
+    def whole(self, key):  # a key with a stored value put in its place
+        c = Bytes(key)
+        c.take(16), attribute(c)
+        return key[:c.at] + self.stored(Bytes(key[c.at + 1:-1])) + key[-1:] if key[c.at] == 0x19 else key
     def current(self, snapshot):  # the current view: the fold of the log, put right by the exceptions
         state, exceptions = {}, list(self.keys_of(snapshot, "exceptions"))
         for key in itertools.chain(self.keys_of(snapshot, "log"), exceptions):
@@ -223,19 +267,17 @@ class Repository:  # in a local folder
         state = {*state.values(), *(key for key in exceptions if key[-1])}
         return sorted(state, key=lambda key: key[8:-1] + key[:8])
     def line(self, key):
-        c = Bytes(key)
+        c = Bytes(self.whole(key))
         t, e, a, v = c.flipped(), c.flipped(), attribute(c), value(c)
-        v = self.long_value(Bytes(v)) if isinstance(v, bytes) else v
         return c.end(f"[{e} {a} {v} {t} {('false', 'true')[c.choice(2)]}]")
-    def long_value(self, c):  # the text of a stored value
+    def stored(self, c):  # the whole of a stored value
         start, name, listed, length = c.take(64), c.id(), c.choice(2), c.big(8)
         whole = self.blob(name, CHUNK)
         if listed:
             require(whole and len(whole) % 32 == 0, "list of chunks")
             whole = b"".join(self.blob(whole[i:i + 32], CHUNK) for i in range(0, len(whole), 32))
         require(len(whole) == length > 64 and whole[:64] == start and 2 <= start[0] <= 0x18, "stored value")
-        c = Bytes(whole)
-        return c.end(value(c))
+        return whole
 
 def check_vectors(folder):
     seal, objects, pack, frames = (json.loads(pathlib.Path(folder, name + ".json").read_text()) for name in (

@@ -9,7 +9,8 @@ root=$(cd "$here/../.." && pwd)
 fixtures=$root/tests/fixtures
 venv=$root/target/reader-venv
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+sync=
+trap '[ -z "$sync" ] || kill -9 "$sync"; rm -rf "$work"' EXIT
 export LC_ALL=C PACKSTONE_CACHE_DIR="$work/cache"
 unset PACKSTONE_REPOSITORY PACKSTONE_REPOSITORY_FILE PACKSTONE_PASSWORD PACKSTONE_PASSWORD_FILE \
     PACKSTONE_PASSWORD_COMMAND PACKSTONE_KEY_FILE PACKSTONE_KEY_HINT
@@ -164,6 +165,41 @@ cp -r "$work/before/packs" "$work/before/index" "$work/repository"
 [ -z "$(latest dump-b)" ] || { echo "FAILED: a forgotten snapshot is listed"; failed=1; }
 both generated
 both exceptions
+
+# A chain: what `sync` made durable before it was killed and no snapshot holds; first as it is, then with its base forgotten and
+# what that reached condemned.
+writer() { "$venv/bin/python" "$root/tests/datahike/writer.py" "$work/store" --truth "$work/truth" --purge-every 3 "$@" > "$work/written"; }
+until_said() { # KIND COUNT
+    tries=0
+    until [ "$(grep -c "\"message_type\":\"$1\"" "$work/synced")" -ge "$2" ]; do
+        tries=$((tries + 1))
+        [ $tries -lt 300 ] && kill -0 "$sync" || { echo "FAILED: sync says nothing of $1"; cat "$work/synced"; exit 1; }
+        sleep 0.1
+    done
+}
+writer --datoms 3000 --commits 3
+"$program" -r "$work/repository" --key-file "$work/key" --json sync "datahike:$work/store" --label chain > "$work/synced" &
+sync=$!
+until_said following 1
+base=$(latest chain)
+for n in 1 2 3 4 5; do
+    writer --commits 1 --seed $((n + 1))
+    until_said durable $n
+done
+"$program" -r "$work/repository" --key-file "$work/key" -q forget "$base" > "$work/said"
+"$program" -r "$work/repository" --key-file "$work/key" -q prune --max-unused 0% > "$work/said"
+kill -9 $sync
+wait $sync 2> "$work/said" || true
+sync=
+[ "$(latest chain)" != "$base" ] || { echo "FAILED: the chain is not listed"; failed=1; }
+both chain
+[ "$(wc -l < "$work/restored")" -gt 3000 ] || { echo "FAILED: the chain holds too little"; failed=1; }
+# Folded: the very same as a snapshot.
+cp "$work/restored" "$work/unfolded"
+"$program" -r "$work/repository" --key-file "$work/key" -q prune > "$work/said"
+[ -z "$(find "$work/repository/sync" -type f)" ] || { echo "FAILED: the chain is still there"; failed=1; }
+both chain
+same "chain, as a snapshot" "$work/unfolded" "$work/restored"
 
 # A password instead of a key file.
 PACKSTONE_PASSWORD='käse und brot' "$program" -r "$work/locked" -q init

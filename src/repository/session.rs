@@ -39,7 +39,9 @@ pub struct OpenSession {
     pub id: SnapshotId,
     /// Who registered it; `None` when the record does not open.
     pub record: Option<SessionRecord>,
-    /// When it last showed life, by the store's clock: milliseconds since 1970.
+    /// When it was registered, by the store's clock: milliseconds since 1970; the earliest time there is where that is gone.
+    pub registered_ms: i64,
+    /// When it last showed life, by the same clock.
     pub last_alive_ms: i64,
     /// The newest gc record it has promised not to reference.
     pub acknowledged_gc: u64,
@@ -169,6 +171,7 @@ impl Repository {
                 sessions.push(OpenSession {
                     id,
                     record: None,
+                    registered_ms: i64::MIN,
                     last_alive_ms: i64::MIN,
                     acknowledged_gc: 0,
                     objects: Vec::new(),
@@ -180,6 +183,7 @@ impl Repository {
             let Some(bytes) = body? else { continue };
             let n = path.name().parse().unwrap_or(0);
             if n == 0 {
+                session.registered_ms = stat.modified_ms;
                 session.record = SessionRecord::open(self.keys(), id, &bytes).ok();
             } else if let Ok(beat) = Heartbeat::open(self.keys(), id, n, &bytes) {
                 session.acknowledged_gc = session.acknowledged_gc.max(beat.acknowledged_gc);

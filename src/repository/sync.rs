@@ -122,10 +122,15 @@ impl Repository {
         })
     }
 
-    /// The newest segment of a chain, by itself; `None` when it has none.
-    pub fn read_last_segment(&self, chain: &Chain) -> Result<Option<Segment>> {
-        let Some((n, path)) = chain.objects.last_key_value().filter(|(n, _)| **n > 0) else { return Ok(None) };
-        self.store().find_and_open(path, |bytes| self.open_segment(chain, *n, &bytes))
+    /// The newest segment of a chain that ends a transaction, by itself; `None` when there is none.
+    pub fn read_last_whole(&self, chain: &Chain) -> Result<Option<Segment>> {
+        for (n, path) in chain.objects.iter().rev().filter(|(n, _)| **n > 0) {
+            let segment = self.store().find_and_open(path, |bytes| self.open_segment(chain, *n, &bytes))?;
+            if segment.as_ref().is_none_or(|segment| segment.ends) {
+                return Ok(segment);
+            }
+        }
+        Ok(None)
     }
 
     /// Hands out the segments of a chain in order, each compared with the hash in the next; `opening` is the opening's hash.

@@ -370,7 +370,14 @@ impl Writer {
     pub fn commit_partial(&mut self, snapshot: &Snapshot) -> Result<Commit> {
         self.flush()?;
         let next = self.repository.register_session()?;
-        let outcome = self.put_snapshot(snapshot)?;
+        let outcome = match self.put_snapshot(snapshot) {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                // Nobody would end it while this process lives. It is the error that says what is wrong.
+                let _ = next.close();
+                return Err(error);
+            }
+        };
         self.continue_in(next)?;
         Ok(outcome)
     }

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use packstone::backend::{Backend, Damage, SimulatedBackend, StoppedWrite};
-use packstone::format::{ObjectPath, Snapshot, TreeChanges};
+use packstone::backend::{Answer, Backend, Damage, ObjectStat, PutNew, SimulatedBackend, StoppedWrite};
+use packstone::format::{ObjectPath, Sealed, Snapshot, TreeChanges};
 use packstone::id::SnapshotId;
 use packstone::ops::{
     self, BackupOptions, Changed, Changes, DatomsSource, Followed, PruneOptions, Source, Step, Stop, SyncEvent,
@@ -152,8 +152,9 @@ impl Changes for Feed {
         Ok(Step::Changed(Changed { trees: vec![log], t, transactions, properties, consistency_point }))
     }
 
+    /// The newest t that was told.
     fn cursor(&mut self, _: &Repository, _: &[packstone::format::NamedRoot]) -> Vec<u8> {
-        b"cursor".to_vec()
+        self.t.to_string().into_bytes()
     }
 }
 
@@ -295,7 +296,7 @@ async fn every_transaction_is_durable_and_folded_in_the_end() {
     assert_eq!((summary.segments, summary.folds), (12, 1));
     let snapshot = summary.snapshot.unwrap();
     assert_eq!(snapshot.id, chain, "what was restored before has become a snapshot");
-    assert_eq!(snapshot.cursor, b"cursor");
+    assert_eq!(snapshot.cursor, database.max_t().to_string().into_bytes());
     assert!(snapshot.properties.contains(&("max-t".to_owned(), database.max_t().to_string())));
     let fresh = open(&folder.path().join("r")).await;
     assert_eq!(chains(&fresh).await, 0);
@@ -310,6 +311,47 @@ async fn every_transaction_is_durable_and_folded_in_the_end() {
     })
     .await;
     assert_eq!(again.roots, snapshot.roots);
+}
+
+async fn live(repository: &Repository) -> Vec<Snapshot> {
+    let repository = repository.clone();
+    blocking(move || repository.snapshots().unwrap().into_live().unwrap()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_is_of_nothing_that_is_not_in_the_trees() {
+    let folder = tempfile::tempdir().unwrap();
+    let repository = create(&folder.path().join("r")).await;
+    let database = Database::default();
+    database.transact(1);
+    let (interval, fold_every) = (Duration::from_millis(30), Duration::from_millis(10));
+    let run = Run::start(&repository, &database, SyncOptions { interval, fold_every, ..sync_options() });
+    run.follows().await;
+    let mut n = 1;
+    while run.count("folded") < 10 {
+        n += 1;
+        database.transact(n);
+        tokio::time::sleep(Duration::from_millis(3)).await;
+    }
+    // A value that no segment can take: what was told before is folded, and the database read anew.
+    let t = 536_870_912 + n + 1;
+    run.has(database.transact(n)).await;
+    let long = "long ".repeat(7 << 20);
+    database.0.lock().unwrap().insert((1, "text", long, t, true));
+    run.has(t).await;
+    run.stop().await;
+    let mut cursors = 0;
+    for snapshot in live(&repository).await {
+        let max_t = snapshot.properties.iter().find(|(name, _)| name == "max-t").map(|(_, text)| text.clone());
+        match String::from_utf8(snapshot.cursor.clone()).unwrap() {
+            none if none.is_empty() => {}
+            cursor => {
+                cursors += 1;
+                assert_eq!(Some(cursor), max_t, "{snapshot:?}");
+            }
+        }
+    }
+    assert!(cursors >= 10);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -582,7 +624,7 @@ async fn a_hole_a_swap_and_a_flipped_bit_are_damage() {
             "hole" => backend.delete(&third).await.unwrap(),
             "swap" => {
                 let other = backend.get(&segments[2], None).await.unwrap();
-                backend.replace(&third, packstone::format::Sealed::from_stored(other)).await.unwrap();
+                backend.replace(&third, Sealed::from_stored(other)).await.unwrap();
             }
             _ => assert!(backend.damage(&third, Damage::Flip(100))),
         }
@@ -635,4 +677,278 @@ async fn what_fails_for_a_while_is_caught_up() {
     let fresh = open_on(Arc::new(backend.clone())).await.unwrap();
     assert_eq!(restored(&fresh, summary.snapshot.unwrap().id, None).await, database.lines());
     assert!(check_all(&fresh).await.is_sound());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn part_of_a_transaction_is_no_state() {
+    let backend = SimulatedBackend::new();
+    let repository = create_on(Arc::new(backend.clone())).await;
+    let database = Database::default();
+    database.transact(1);
+    let run = Run::start(&repository, &database, sync_options());
+    run.follows().await;
+    let base = newest(&repository).await.unwrap();
+    let before = database.lines();
+    // Three segments, of which the last never arrives.
+    backend.stop_after_writes(3, StoppedWrite::Dropped);
+    database
+        .0
+        .lock()
+        .unwrap()
+        .extend((1..=3).map(|e| (e, "text", "long ".repeat(e as usize + (1 << 20)), 536_870_914, true)));
+    assert!(run.task.await.unwrap().is_err());
+    backend.heal();
+    let repository = open_on(Arc::new(backend.clone())).await.unwrap();
+    assert_eq!(backend.paths().iter().filter(|path| path.as_str().starts_with("sync/")).count(), 3);
+    assert_eq!(newest(&repository).await, Some(base));
+    assert_eq!(restored(&repository, base, None).await, before);
+}
+
+/// What a test does before something of a chain is read for the first time.
+type Meanwhile = Box<dyn FnOnce() -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
+
+/// A store where something happens while a chain is read.
+struct Interrupted {
+    inner: SimulatedBackend,
+    meanwhile: Mutex<Option<Meanwhile>>,
+}
+
+impl Backend for Interrupted {
+    fn location(&self) -> String {
+        "interrupted".to_owned()
+    }
+
+    fn put<'a>(&'a self, path: &'a ObjectPath, body: Sealed) -> Answer<'a, ()> {
+        self.inner.put(path, body)
+    }
+
+    fn put_new<'a>(&'a self, path: &'a ObjectPath, body: Sealed) -> Answer<'a, PutNew> {
+        self.inner.put_new(path, body)
+    }
+
+    fn replace<'a>(&'a self, path: &'a ObjectPath, body: Sealed) -> Answer<'a, ()> {
+        self.inner.replace(path, body)
+    }
+
+    fn get<'a>(&'a self, path: &'a ObjectPath, range: Option<std::ops::Range<u64>>) -> Answer<'a, bytes::Bytes> {
+        Box::pin(async move {
+            if path.as_str().starts_with("sync/") && path.as_str().ends_with("/0000000003") {
+                let meanwhile = self.meanwhile.lock().unwrap().take();
+                if let Some(meanwhile) = meanwhile {
+                    meanwhile().await;
+                }
+            }
+            self.inner.get(path, range).await
+        })
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str) -> Answer<'a, Vec<(ObjectPath, ObjectStat)>> {
+        self.inner.list(prefix)
+    }
+
+    fn stat<'a>(&'a self, path: &'a ObjectPath) -> Answer<'a, Option<ObjectStat>> {
+        self.inner.stat(path)
+    }
+
+    fn delete<'a>(&'a self, path: &'a ObjectPath) -> Answer<'a, ()> {
+        self.inner.delete(path)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_may_make_a_snapshot_of_the_same_chain() {
+    let backend = SimulatedBackend::new();
+    let (database, _) = abandoned(&backend).await;
+    let other = open_on(Arc::new(backend.clone())).await.unwrap();
+    let meanwhile: Meanwhile = Box::new(move || {
+        Box::pin(async move {
+            assert_eq!(prune(&other, Duration::ZERO).await.folded_sessions.len(), 1);
+        })
+    });
+    let interrupted = Interrupted { inner: backend.clone(), meanwhile: Mutex::new(Some(meanwhile)) };
+    let repository = open_on(Arc::new(interrupted)).await.unwrap();
+    // The other one was faster and has removed the chain: nothing is damaged.
+    let report = prune(&repository, Duration::ZERO).await;
+    assert!(report.folded_sessions.is_empty(), "{report:?}");
+    let fresh = open_on(Arc::new(backend.clone())).await.unwrap();
+    assert_eq!(chains(&fresh).await, 0);
+    let id = newest(&fresh).await.unwrap();
+    assert_eq!(restored(&fresh, id, None).await, database.lines());
+    assert!(check_all(&fresh).await.is_sound());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_never_ends_does_not_keep_packs_of_dead_sessions() {
+    let backend = SimulatedBackend::new();
+    let now = packstone::repository::machine::now_ms();
+    backend.set_clock_ms(now - 24 * 3600 * 1000);
+    let repository = create_on(Arc::new(backend.clone())).await;
+    let orphan = |byte: u8| async move {
+        let content = vec![byte; 1000];
+        let path = ObjectPath::pack(packstone::id::PackId::new(*blake3::hash(&content).as_bytes()));
+        (path, Sealed::from_stored(content.into()))
+    };
+    let (old, body) = orphan(1).await;
+    backend.put(&old, body).await.unwrap();
+    backend.set_clock_ms(now);
+    let database = Database::default();
+    database.transact(1);
+    let run =
+        Run::start(&repository, &database, SyncOptions { fold_every: Duration::from_millis(200), ..sync_options() });
+    run.follows().await;
+    // One that an open session may be about to list.
+    let (young, body) = orphan(2).await;
+    backend.put(&young, body).await.unwrap();
+    let pruner = open_on(Arc::new(backend.clone())).await.unwrap();
+    let report = prune(&pruner, Duration::from_secs(3600)).await;
+    assert!(report.packs_waiting == 1 && report.packs_removed == 0, "{report:?}");
+    let folds = run.count("folded");
+    let mut n = 1;
+    while run.count("folded") < folds + 2 {
+        n += 1;
+        run.has(database.transact(n)).await;
+    }
+    prune(&pruner, Duration::from_secs(3600)).await;
+    let left = backend.paths();
+    assert!(!left.contains(&old) && left.contains(&young), "{left:?}");
+    let summary = run.stop().await;
+    assert_eq!(summary.restarts, 0);
+    prune(&pruner, Duration::from_secs(3600)).await;
+    assert!(!backend.paths().contains(&young), "now no session is open");
+    let fresh = open_on(Arc::new(backend.clone())).await.unwrap();
+    assert_eq!(restored(&fresh, summary.snapshot.unwrap().id, None).await, database.lines());
+    assert!(check_all(&fresh).await.is_sound());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_is_no_repository_any_more_takes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (here, away) = (folder.path().join("r"), folder.path().join("away"));
+    let repository = create(&here).await;
+    let database = Database::default();
+    database.transact(1);
+    let run = Run::start(&repository, &database, sync_options());
+    run.follows().await;
+    run.has(database.transact(2)).await;
+    // As where the disk is not mounted any more.
+    std::fs::rename(&here, &away).unwrap();
+    std::fs::create_dir(&here).unwrap();
+    let t = database.transact(3);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(run.acknowledged() < t, "it is nowhere");
+    assert!(std::fs::read_dir(&here).unwrap().next().is_none(), "nothing is written there");
+    std::fs::remove_dir(&here).unwrap();
+    std::fs::rename(&away, &here).unwrap();
+    run.has(t).await;
+    let snapshot = run.stop().await.snapshot.unwrap();
+    assert_eq!(restored(&open(&here).await, snapshot.id, None).await, database.lines());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_nobody_can_be_fenced_a_dead_session_ends_when_the_user_vouches_for_it() {
+    use packstone::repository::{CreateOptions, Leftovers, Protocol};
+    let backend = SimulatedBackend::new();
+    let weak = CreateOptions { protocol: Protocol::Weak, ..CreateOptions::default() };
+    let repository = Repository::create(Arc::new(backend.clone()), crate::fixtures::secret(), weak).await.unwrap();
+    let database = Database::default();
+    database.transact(1);
+    let run = Run::start(&repository, &database, sync_options());
+    run.follows().await;
+    run.has(database.transact(2)).await;
+    backend.stop_after_writes(0, StoppedWrite::Dropped);
+    let lines = database.lines();
+    database.transact(3);
+    assert!(run.task.await.unwrap().is_err());
+    backend.heal();
+    let pruner = open_on(Arc::new(backend.clone())).await.unwrap();
+    let prune = async |leftovers| {
+        let options = PruneOptions { leftovers, idle_limit: Duration::ZERO, ..PruneOptions::default() };
+        ops::prune(&pruner, options, Arc::new(Silent)).await
+    };
+    // Its process is this one, and lives.
+    assert_eq!(prune(Leftovers::Respect).await.unwrap_err().kind(), packstone::ErrorKind::Busy);
+    let report = prune(Leftovers::Remove).await.unwrap();
+    assert_eq!(report.folded_sessions.len(), 1, "{report:?}");
+    assert_eq!(restored(&pruner, report.folded_sessions[0], None).await, lines);
+    assert_eq!(chains(&pruner).await, 0);
+    // Whoever comes next goes on from there.
+    let next = Run::start(&pruner, &database, sync_options());
+    next.follows().await;
+    next.has(database.transact(4)).await;
+    let snapshot = next.stop().await.snapshot.unwrap();
+    assert_eq!(restored(&pruner, snapshot.id, None).await, database.lines());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_session_gives_way_to_a_new_one() {
+    let backend = SimulatedBackend::new();
+    backend.set_clock_ms(packstone::repository::machine::now_ms());
+    let repository = create_on(Arc::new(backend.clone())).await;
+    let (database, other) = (Database::default(), Database::default());
+    (50..60).for_each(|n| {
+        other.transact(n);
+    });
+    let forgotten = blocking({
+        let (repository, mut other) = (repository.clone(), other.clone());
+        let backup = BackupOptions { label: Some("other".to_owned()), ..options() };
+        move || other.back_up(&repository, &backup, &Silent).unwrap().id
+    })
+    .await;
+    (1..=3_000).for_each(|n| {
+        database.transact(n);
+    });
+    let renew_every = Duration::from_millis(300);
+    let run = Run::start(&repository, &database, SyncOptions { renew_every, ..sync_options() });
+    run.follows().await;
+    let pruner = open_on(Arc::new(backend.clone())).await.unwrap();
+    let session = async || {
+        let pruner = pruner.clone();
+        blocking(move || {
+            let open = pruner.open_sessions().unwrap();
+            let newest = open.iter().max_by_key(|session| session.registered_ms).unwrap();
+            (newest.id, newest.acknowledged_gc)
+        })
+        .await
+    };
+    let another = async |before: SnapshotId| {
+        for _ in 0..500 {
+            if session().await.0 != before {
+                return session().await;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("the session stays");
+    };
+    let first = session().await;
+    assert_eq!(first.1, 0);
+    blocking({
+        let pruner = pruner.clone();
+        move || pruner.forget(forgotten).unwrap()
+    })
+    .await;
+    let report = prune(&pruner, Duration::from_secs(3600)).await;
+    assert!(report.packs_waiting > 0 && report.packs_removed == 0, "{report:?}");
+    // Acknowledged at the latest by the session after the one that was being opened.
+    let second = another(another(first.0).await.0).await;
+    assert!(second.1 > 0);
+    let report = prune(&pruner, Duration::from_secs(3600)).await;
+    assert!(report.packs_removed > 0, "{report:?}");
+    // What the base reaches was compared with that record once; it is not walked again each time.
+    let settled = another(another(second.0).await.0).await;
+    let before = repository.store().requests();
+    let mut now = settled.0;
+    for _ in 0..4 {
+        now = another(now).await.0;
+    }
+    let read = repository.store().requests().get - before.get;
+    assert!(read <= 20, "{read} objects were read by four sessions that did nothing");
+    // The chain is that of the newest session.
+    let t = database.transact(3_001);
+    run.has(t).await;
+    let id = newest(&pruner).await.unwrap();
+    assert_eq!(restored(&pruner, id, None).await, database.lines());
+    assert_eq!(run.count("following"), 1);
+    let summary = run.stop().await;
+    assert_eq!((summary.restarts, summary.snapshot.unwrap().id), (0, id));
+    assert!(backend.paths().iter().all(|path| !path.as_str().starts_with("sessions/")), "every session has ended");
 }

@@ -1,8 +1,13 @@
 //! `sync --once`, and a `sync` that is told to stop.
 
-use std::path::Path;
-use std::process::Stdio;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+
+use packstone::datahike::{Head, Store, StoreKey};
+use packstone::record::datom::Value;
 
 use crate::world::World;
 
@@ -56,6 +61,189 @@ fn only_databases_are_followed() {
     }
     let ran = world.run(&["sync", "datahike:nowhere", "--once"]);
     assert!(ran.code == 1 && ran.err.contains("nowhere"), "{ran:?}");
+}
+
+/// The file of the main branch's head, and its bytes from commit to commit, oldest first.
+fn heads(world: &World, name: &str) -> (PathBuf, Vec<Vec<u8>>) {
+    let store = Store::open(world.path(name).to_str().unwrap(), None).unwrap();
+    let file = world.path(name).join(StoreKey::keyword("db").file_name());
+    let now = std::fs::read(&file).unwrap();
+    let meta_len = u32::from_be_bytes(now[4..8].try_into().unwrap()) as usize;
+    let (mut head, mut heads) = (store.head("db").unwrap(), vec![now.clone()]);
+    while let [Value::Uuid(parent)] = head.parents.as_slice() {
+        let Some(blob) = store.blob(StoreKey::address(parent)).unwrap() else { break };
+        let Ok(older) = Head::decode("db", &blob) else { break };
+        heads.push([&now[..20 + meta_len], &blob.bytes].concat());
+        head = older;
+    }
+    heads.truncate(3);
+    heads.reverse();
+    assert_eq!(heads.len(), 3, "the fixture keeps its commits");
+    (file, heads)
+}
+
+/// A `sync` in the background, and the lines that it has printed.
+struct Running {
+    child: Child,
+    lines: Arc<Mutex<Vec<serde_json::Value>>>,
+}
+
+impl Running {
+    fn start(world: &World, arguments: &[&str]) -> Self {
+        let command = world.command(arguments);
+        let mut process = std::process::Command::new(command.get_program());
+        process.args(command.get_args()).current_dir(world.path(".")).stdout(Stdio::piped()).stderr(Stdio::piped());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => process.env(name, value),
+                None => process.env_remove(name),
+            };
+        }
+        let mut child = process.spawn().unwrap();
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let (out, to) = (child.stdout.take().unwrap(), Arc::clone(&lines));
+        std::thread::spawn(move || {
+            for line in BufReader::new(out).lines() {
+                to.lock().unwrap().push(serde_json::from_str(&line.unwrap()).unwrap());
+            }
+        });
+        Self { child, lines }
+    }
+
+    fn count(&self, kind: &str, repository: &str) -> usize {
+        let is_meant = |line: &&serde_json::Value| {
+            line["message_type"] == kind && line["repository"].as_str().unwrap().ends_with(repository)
+        };
+        self.lines.lock().unwrap().iter().filter(is_meant).count()
+    }
+
+    fn until(&self, kind: &str, repository: &str, count: usize) {
+        let started = Instant::now();
+        while self.count(kind, repository) < count {
+            assert!(started.elapsed() < Duration::from_secs(60), "{kind}: {:?}", self.lines.lock().unwrap());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_raw(self.child.id().cast_signed()).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// Ends it by a signal; how it ended, and standard error.
+    fn end(mut self, signal: rustix::process::Signal) -> (std::process::ExitStatus, String) {
+        self.signal(signal);
+        let mut err = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+        (self.child.wait().unwrap(), err)
+    }
+}
+
+const FOLLOW: [&str; 5] = ["sync", "datahike:store-bf8", "--label", "db", "--json"];
+
+#[test]
+fn what_a_killed_run_made_durable_is_there_and_a_quiet_database_is_not_read_again() {
+    let world = World::new();
+    unpack(&world, "store-bf8");
+    let (file, heads) = heads(&world, "store-bf8");
+    std::fs::write(&file, &heads[0]).unwrap();
+    let run = Running::start(&world, &FOLLOW);
+    run.until("following", "repo", 1);
+    let base = world.ids().pop().unwrap();
+    for (n, head) in heads[1..].iter().enumerate() {
+        std::fs::write(file.with_extension("new"), head).unwrap();
+        std::fs::rename(file.with_extension("new"), &file).unwrap();
+        run.until("durable", "repo", n + 1);
+    }
+    let (status, _) = run.end(rustix::process::Signal::KILL);
+    assert!(!status.success());
+    world.ok(&["restore", "latest", "--to", "datoms:killed.edn"]);
+    world.ok(&["backup", "datahike:store-bf8", "--label", "other", "--full"]);
+    world.ok(&["restore", "latest", "--label", "other", "--to", "datoms:whole.edn"]);
+    assert_eq!(world.read("killed.edn"), world.read("whole.edn"));
+    // The state of another repository whose segment is damaged: named, and nothing else suffers.
+    assert!(
+        std::process::Command::new("cp")
+            .args(["-r", "repo", "damaged"])
+            .current_dir(world.path("."))
+            .status()
+            .unwrap()
+            .success()
+    );
+    let mut segments: Vec<PathBuf> = Vec::new();
+    let mut folders = vec![world.path("damaged/sync")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if entry.is_dir() { folders.push(entry) } else { segments.push(entry) }
+        }
+    }
+    let last = segments.iter().max().unwrap();
+    let mut bytes = std::fs::read(last).unwrap();
+    bytes[40] ^= 1;
+    std::fs::write(last, bytes).unwrap();
+    let listed = world.run(&["snapshots", "-r", "damaged"]);
+    assert!(listed.code == 13 && listed.err.contains("sync/") && listed.out.contains(&base[..8]), "{listed:?}");
+    let restored = world.run(&["restore", &base, "-r", "damaged", "--to", "datoms:base.edn"]);
+    assert!(restored.code == 0 && restored.err.contains("sync/"), "{restored:?}");
+    // The next run makes a snapshot of it; nothing has changed since, so nothing is read but once.
+    let run = Running::start(&world, &FOLLOW);
+    run.until("following", "repo", 1);
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(run.count("recovered", "repo"), 1);
+    let (status, err) = run.end(rustix::process::Signal::TERM);
+    assert!(status.success() && !err.contains("anew"), "{err}");
+    world.ok(&["restore", "latest", "--label", "db", "--to", "datoms:again.edn"]);
+    assert_eq!(world.read("again.edn"), world.read("whole.edn"));
+}
+
+#[test]
+fn a_target_that_was_down_catches_up() {
+    let world = World::new();
+    unpack(&world, "store-bf8");
+    let (file, heads) = heads(&world, "store-bf8");
+    std::fs::write(&file, &heads[0]).unwrap();
+    world.ok(&["init", "-r", "second"]);
+    std::fs::rename(world.path("second"), world.path("away")).unwrap();
+    let run = Running::start(&world, &[&FOLLOW[..], &["--also", "second", "--metrics-file", "sync.prom"]].concat());
+    run.until("following", "repo", 1);
+    let commit = |head: &[u8]| {
+        std::fs::write(file.with_extension("new"), head).unwrap();
+        std::fs::rename(file.with_extension("new"), &file).unwrap();
+    };
+    commit(&heads[1]);
+    // The one does not wait for the other.
+    run.until("durable", "repo", 1);
+    assert_eq!(run.count("following", "second"), 0);
+    std::fs::rename(world.path("away"), world.path("second")).unwrap();
+    run.until("following", "second", 1);
+    // Down again, with the other one following.
+    std::fs::rename(world.path("second"), world.path("away")).unwrap();
+    commit(&heads[2]);
+    run.until("durable", "repo", 2);
+    std::thread::sleep(Duration::from_millis(700));
+    assert_eq!(run.count("durable", "second"), 0);
+    assert!(!world.path("second").exists(), "nothing is written where no repository is");
+    std::fs::rename(world.path("away"), world.path("second")).unwrap();
+    run.until("following", "second", 2);
+    let (status, err) = run.end(rustix::process::Signal::TERM);
+    assert!(status.success() && err.contains("trying again"), "{status:?} {err}");
+    for (repository, out) in [("repo", "first.edn"), ("second", "second.edn")] {
+        world.ok(&["restore", "latest", "-r", repository, "--to", &format!("datoms:{out}")]);
+        assert_eq!(world.run(&["check", "--read-data", "-r", repository]).code, 0);
+    }
+    assert_eq!(world.read("first.edn"), world.read("second.edn"));
+    let metrics = world.read("sync.prom");
+    for repository in ["second", "repo"] {
+        assert!(
+            metrics
+                .lines()
+                .any(|line| line.starts_with("packstone_sync_up") && line.contains(repository) && line.ends_with(" 0")),
+            "{metrics}"
+        );
+    }
+    let retries =
+        metrics.lines().find(|line| line.starts_with("packstone_sync_retries_total") && line.contains("second"));
+    assert!(!retries.unwrap().ends_with(" 0"), "{metrics}");
 }
 
 #[test]

@@ -5,7 +5,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use packstone::backend::LocalBackend;
-use packstone::ops::{self, BackupOptions, DatahikeSource, FollowedDatahike, Stop, SyncEvent, SyncOptions, View};
+use packstone::datahike::StoreKey;
+use packstone::ops::{
+    self, BackupOptions, DatahikeSource, Followed as _, FollowedDatahike, Step, Stop, SyncEvent, SyncOptions, View,
+};
 use packstone::repository::{OpenOptions, Repository, Secret};
 
 use crate::world::{Home, Unpacked, assert_same};
@@ -99,6 +102,32 @@ async fn follow(name: &str, least: usize) {
     assert_same(&current, &whole.restored(&fresh, None, View::Current).await, name);
     let again = home.backup(unpacked.source()).await.unwrap();
     assert_eq!(again.snapshot.roots, folded.roots, "{name}: an increment on top finds nothing to change");
+}
+
+/// Of two branches that change at once the one can be told, the other cannot: what was told of the one counts as not told.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_is_of_nothing_that_was_not_handed_out() {
+    let unpacked = Unpacked::fixture("store-bf8");
+    let staging = std::fs::read(unpacked.head_file("staging")).unwrap();
+    unpacked.rewind("staging");
+    let heads = unpacked.heads(3);
+    unpacked.put_head(&heads[0].1);
+    let home = Home::new().await;
+    let base = home.backup(unpacked.source()).await.unwrap().snapshot;
+    let (repository, source) = (home.repository.clone(), unpacked.source());
+    let outcome = tokio::task::spawn_blocking(move || {
+        let mut changes = FollowedDatahike::new(source).changes(&repository, &base).unwrap();
+        assert!(matches!(changes.next().unwrap(), Step::Unchanged));
+        assert!(!changes.cursor(&repository, &base.roots).is_empty());
+        unpacked.put_head(&heads[1].1);
+        std::fs::write(unpacked.head_file("staging"), staging).unwrap();
+        let root = unpacked.store().head("staging").unwrap().eavt.address.unwrap();
+        std::fs::remove_file(unpacked.path().join(StoreKey::address(&root).file_name())).unwrap();
+        (changes.next().unwrap(), changes.cursor(&repository, &base.roots))
+    });
+    let (step, cursor) = outcome.await.unwrap();
+    assert!(matches!(&step, Step::Lost(reason) if reason.contains(":staging")), "{step:?}");
+    assert!(cursor.is_empty(), "a backup on top of it would leave out what changed in the main branch");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,7 @@ mod client;
 mod protocol;
 mod pruner;
 mod state;
+mod sync;
 
 use protocol::{Acknowledge, Orphans, Protocol, Removes};
 use stateright::{Checker, HasDiscoveries, Model};

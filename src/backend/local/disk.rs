@@ -121,11 +121,12 @@ impl Disk {
         Err(Error::new(ErrorKind::Transient, path, "its folder keeps vanishing"))
     }
 
-    /// A new synced file in `tmp/`. Any failure, also of the sync, is final for the file: it is removed.
+    /// A new synced file in `tmp/`. Any failure, also of the sync, is final for the file: it is removed. Where the root has no
+    /// configuration nothing is begun: a disk that is not mounted leaves an empty folder behind.
     pub(in crate::backend) fn write_temporary(&self, body: &[u8]) -> io::Result<Temporary> {
         let folder = self.root.join(TEMPORARIES);
         let (temporary, mut file) = match Temporary::create(&folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && self.root.is_dir() => {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.has_configuration() => {
                 create_folder(&folder)?;
                 Temporary::create(&folder)?
             }
@@ -134,6 +135,10 @@ impl Disk {
         file.write_all(body)?;
         file.sync_all()?;
         Ok(temporary)
+    }
+
+    fn has_configuration(&self) -> bool {
+        self.root.join(ObjectPath::config().as_str()).is_file()
     }
 
     /// Makes sure that the folder exists and that a crash does not take it away.

@@ -1,7 +1,7 @@
 //! From what the user writes to snapshots.
 
 use packstone::format::Snapshot;
-use packstone::ops;
+use packstone::ops::{self, Unfolded};
 use packstone::repository::{Repository, SnapshotList};
 
 use crate::args::Filters;
@@ -28,6 +28,15 @@ pub fn live(context: &Context, list: SnapshotList) -> (Vec<Snapshot>, bool) {
         context.output.problem(error.object(), error.message());
     }
     (list.live().into_iter().cloned().collect(), damaged)
+}
+
+/// The states of followed databases that no snapshot holds yet, and a problem printed for each that cannot be read.
+pub fn unfolded(context: &Context, repository: &Repository) -> Result<(Vec<Unfolded>, bool)> {
+    let (unfolded, damaged) = ops::unfolded_or_damaged(repository)?;
+    for error in &damaged {
+        context.output.problem(error.object(), error.message());
+    }
+    Ok((unfolded, !damaged.is_empty()))
 }
 
 /// The snapshots that references mean, in their order.
@@ -63,7 +72,7 @@ pub fn find_readable(
     filters: &Filters,
 ) -> Result<Vec<Snapshot>> {
     let (mut live, _) = live(context, repository.snapshots()?);
-    live.extend(ops::unfolded(repository)?.into_iter().map(|unfolded| unfolded.snapshot));
+    live.extend(unfolded(context, repository)?.0.into_iter().map(|unfolded| unfolded.snapshot));
     choose(&live, references, filters)
 }
 

@@ -4,12 +4,43 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{Error, Result};
 use crate::ops::datoms::{KeyChanges, changed_state};
-use crate::record::datom::decode_key;
+use crate::record::datom::{decode_key, number_bound};
 use crate::source::datahike::FactState;
 use crate::target::datahike::{DatomChange, Editor, FactPlaces};
 
 /// Events of one fact in one tree: t, whether it asserts, and whether it is put.
 type Events = Vec<([u8; 8], bool, bool)>;
+
+/// What becomes of the datoms of a branch that keeps no history, whose trees hold a history made of its states. Nothing
+/// where that does not say for certain what is true now: only of later events than all before can be told what they end.
+pub(super) fn state_changes(
+    editor: &mut Editor,
+    branch: &str,
+    changes: &KeyChanges,
+) -> Result<Option<Vec<DatomChange>>> {
+    let known = number_bound(editor.max_tx(branch));
+    let mut last: BTreeMap<Vec<u8>, ([u8; 8], bool)> = BTreeMap::new();
+    for (key, put) in &changes.log {
+        let (t, fact, asserts) = split(key)?;
+        if !put || t <= known {
+            return Ok(None);
+        }
+        // Ascending by t, and within one an assertion comes last and wins.
+        let event = last.entry(fact.to_vec()).or_insert((t, asserts));
+        *event = (*event).max((t, asserts));
+    }
+    if !changes.exceptions.is_empty() {
+        return Ok(None);
+    }
+    let places = editor.facts(branch, &last.keys().cloned().collect())?;
+    let mut all = Vec::new();
+    for (fact, (t, asserts)) in last {
+        let current = if asserts { vec![t] } else { Vec::new() };
+        let after = FactState { log: Vec::new(), current };
+        push_changes(&fact, &places.get(&fact).cloned().unwrap_or_default(), &after, &mut all);
+    }
+    Ok(Some(all))
+}
 
 /// What becomes of the datoms of a branch; nothing where the store is not what the changes are to be made to.
 pub(super) fn datom_changes(

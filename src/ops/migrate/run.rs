@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::apply::datom_changes;
+use super::apply::{datom_changes, state_changes};
 use super::catch_up::between;
 use super::{MigrateEnd, MigrateEvent, MigrateObserver, MigrateOptions, MigrateSummary, Place};
 use crate::datahike::{Home, MAIN_BRANCH, Store, StoreKey};
@@ -306,10 +306,11 @@ impl<'a> Run<'a> {
     ) -> Result<std::result::Result<Committed, String>> {
         let mut edits = Vec::new();
         for (branch, changes) in changes {
-            if !editor.keeps_history(&branch) {
-                return Ok(Err(format!("branch :{branch} of the target keeps no history")));
-            }
-            let Some(changes) = datom_changes(editor, &branch, &changes)? else {
+            let changes = match editor.keeps_history(&branch) {
+                true => datom_changes(editor, &branch, &changes)?,
+                false => state_changes(editor, &branch, &changes)?,
+            };
+            let Some(changes) = changes else {
                 return Ok(Err("the target is not what it was last".to_owned()));
             };
             let properties = branch_properties(properties.iter(), Some(&branch));

@@ -56,9 +56,9 @@ pub(super) fn finish(
         .flat_map(|record| record.condemned.iter().copied())
         .collect();
     let condemned: HashMap<PackId, u64> =
-        packs.iter().filter(|(id, _)| settled.contains(id)).map(|(id, size)| (*id, *size)).collect();
+        packs.iter().filter(|(id, _)| settled.contains(id)).map(|(id, stat)| (*id, stat.size_bytes)).collect();
     let is_waiting = |id: &PackId| gc.condemned.contains(id) && !settled.contains(id);
-    let waiting: Vec<u64> = packs.iter().filter(|(id, _)| is_waiting(id)).map(|(_, size)| *size).collect();
+    let waiting: Vec<u64> = packs.iter().filter(|(id, _)| is_waiting(id)).map(|(_, stat)| stat.size_bytes).collect();
     report.packs_waiting = waiting.len() as u64;
     report.bytes_waiting = waiting.iter().sum();
     if acknowledged < published && condemned.is_empty() {

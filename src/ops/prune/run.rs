@@ -22,7 +22,7 @@ pub(super) fn run(repository: &Repository, options: &PruneOptions, observer: &dy
         return side_by_side(repository, options, observer);
     }
     // Before anything is condemned, and before sessions are closed: what chains hold is in no snapshot yet.
-    let folded_sessions = crate::ops::sync::settle(repository, options.idle_limit)?;
+    let folded_sessions = crate::ops::sync::settle(repository, options.idle_limit, options.leftovers)?;
     let report = if repository.can_fence() {
         side_by_side(repository, options, observer)?
     } else {

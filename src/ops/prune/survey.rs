@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
 
+use crate::backend::ObjectStat;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{BlobEntry, IndexedPack, ObjectPath, Snapshot};
 use crate::id::{BlobId, PackId, SnapshotId};
@@ -10,6 +11,9 @@ use crate::index::{Index, MarkSet};
 use crate::ops::mark::{self, Reached};
 use crate::progress::{Event, Observer};
 use crate::repository::{GcRecords, Reader, Repository};
+
+/// A store's clocks are less than this apart.
+const CLOCKS_DIFFER_MS: i64 = 10 * 60 * 1000;
 
 /// Everything that decides what may go, read in the order of the protocol: gc records, snapshots, index; then marked.
 pub(super) struct Survey {
@@ -39,18 +43,22 @@ impl Survey {
         let packs = list_packs(repository)?;
         let snapshots = repository.snapshots()?.into_live()?;
         // A session that ends between this listing and the next has its packs in the index by then.
-        let mut sessions = repository.open_sessions()?;
-        let mut open = Vec::new();
-        for session in sessions.drain(..) {
+        let mut oldest = i64::MAX;
+        for session in repository.open_sessions()? {
             if repository.outcome(session.id)?.is_none() {
-                open.push(session.id);
+                oldest = oldest.min(session.registered_ms.saturating_sub(CLOCKS_DIFFER_MS));
             }
         }
         repository.load_index(&gc)?;
         let marks = Marks::of(repository, &snapshots, observer)?;
         let index = repository.index().read().unwrap_or_else(PoisonError::into_inner);
-        let orphan = |pack: &PackId| open.is_empty() && !index.has_pack(pack) && !gc.condemned.contains(pack);
-        let orphans = packs.iter().filter(|(pack, _)| orphan(pack)).map(|(pack, size)| (*pack, *size)).collect();
+        // What is older than every open session is of none of them: a session lists all its packs before another goes on in
+        // its place. Were it wrong, that session's snapshot would be rescued like any other, or refuse to commit.
+        let orphan = |pack: &PackId, stat: &ObjectStat| {
+            stat.modified_ms < oldest && !index.has_pack(pack) && !gc.condemned.contains(pack)
+        };
+        let orphans = packs.iter().filter(|(pack, stat)| orphan(pack, stat));
+        let orphans = orphans.map(|(pack, stat)| (*pack, stat.size_bytes)).collect();
         drop(index);
         Ok(Self { gc, snapshots: snapshots.iter().map(|s| s.id).collect(), marks, orphans })
     }
@@ -145,10 +153,10 @@ impl Reached for Marking<'_> {
     }
 }
 
-/// Every pack object with its size.
-pub(super) fn list_packs(repository: &Repository) -> Result<HashMap<PackId, u64>> {
+/// Every pack object with its size and age.
+pub(super) fn list_packs(repository: &Repository) -> Result<HashMap<PackId, ObjectStat>> {
     let listed = repository.store().list("packs/")?;
-    Ok(listed.into_iter().filter_map(|(path, stat)| Some((pack_id(&path)?, stat.size_bytes))).collect())
+    Ok(listed.into_iter().filter_map(|(path, stat)| Some((pack_id(&path)?, stat))).collect())
 }
 
 fn pack_id(path: &ObjectPath) -> Option<PackId> {

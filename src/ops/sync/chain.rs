@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::{NamedRoot, ObjectPath, Opening, Outcome, Segment, Snapshot};
 use crate::id::{BlobId, SnapshotId};
 use crate::ops::mark::{self, Reached};
-use crate::repository::{Chain, Commit, OpenSession, Reader, Repository, Writer, WriterOptions, machine};
+use crate::repository::{Chain, Commit, Leftovers, OpenSession, Reader, Repository, Writer, WriterOptions, machine};
 use crate::tree::{ReadNode, WriteNode};
 
 /// How often a commit is tried when pruners close the session in between.
@@ -40,8 +40,9 @@ pub(in crate::ops) fn fate(repository: &Repository, chain: &Chain, live: &[&Snap
 }
 
 /// Makes snapshots of the chains of sessions that are dead, idle for too long or closed, and removes chains that snapshots
-/// contain; returns the new ones. To be done before anything is condemned.
-pub(in crate::ops) fn settle(repository: &Repository, idle: Duration) -> Result<Vec<SnapshotId>> {
+/// contain; returns the new ones. To be done before anything is condemned. Where nobody can be fenced, sessions that were idle
+/// for too long end only if the user vouches for it.
+pub(in crate::ops) fn settle(repository: &Repository, idle: Duration, leftovers: Leftovers) -> Result<Vec<SnapshotId>> {
     let mut folded = Vec::new();
     let chains = repository.chains()?;
     if chains.is_empty() {
@@ -59,6 +60,10 @@ pub(in crate::ops) fn settle(repository: &Repository, idle: Duration) -> Result<
             Fate::Orphaned => true,
             Fate::Open => is_abandoned(&chain, &sessions, idle_ms),
         };
+        if abandoned && !repository.can_fence() && leftovers == Leftovers::Remove {
+            // Whoever writes it still acknowledges nothing once this is gone.
+            remove_session(repository, chain.session)?;
+        }
         if abandoned && let Some(snapshot) = adopt(repository, &chain, &WriterOptions::default())? {
             folded.push(snapshot.id);
         }
@@ -117,7 +122,12 @@ pub(super) fn adopt(repository: &Repository, chain: &Chain, options: &WriterOpti
     }
     // Only now is it settled what was acknowledged: whoever wrote a segment looked for the fence afterwards.
     let Some(chain) = repository.find_chain(chain.session)? else { return Ok(None) };
-    let Some(Content { opening, net }) = read(repository, &chain)? else {
+    let content = match read(repository, &chain) {
+        // Somebody else has made a snapshot of it, and removes it.
+        Err(error) if is_gone(&error) && !is_open(repository, chain.session)? => None,
+        content => content?,
+    };
+    let Some(Content { opening, net }) = content else {
         repository.remove_chain(&chain)?;
         return Ok(None);
     };
@@ -150,6 +160,16 @@ pub(super) fn adopt(repository: &Repository, chain: &Chain, options: &WriterOpti
         }
     }
     Err(Error::new(ErrorKind::Busy, "session", "closed by a pruner each time it was about to commit"))
+}
+
+/// Whether a chain lacks something, which may be because it is being removed.
+pub(super) fn is_gone(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Damaged | ErrorKind::NotFound)
+}
+
+/// Whether the chain of a session is there with its opening.
+fn is_open(repository: &Repository, session: SnapshotId) -> Result<bool> {
+    Ok(repository.find_chain(session)?.is_some_and(|chain| chain.is_open()))
 }
 
 /// Makes sure that a session can acknowledge nothing any more. False when its own snapshot contains everything.

@@ -36,7 +36,8 @@ pub trait Changes: Send {
     /// What has changed since the last call.
     fn next(&mut self) -> Result<Step>;
 
-    /// What the cursor of a snapshot of the state after the last [`Changes::next`] is to be, whose trees these are.
+    /// What the cursor of a snapshot of the state after the last [`Changes::next`] is to be, whose trees these are. Empty where
+    /// that call saw changes and could not tell them all: a cursor must never be of more than is in the trees.
     fn cursor(&mut self, repository: &Repository, roots: &[NamedRoot]) -> Vec<u8>;
 }
 

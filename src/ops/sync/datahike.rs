@@ -47,7 +47,8 @@ impl Followed for FollowedDatahike {
         }
         let parent = summary.snapshot.parent.map(|id| repository.outcome(id)).transpose()?.flatten();
         match parent {
-            Some(Outcome::Committed(snapshot)) => Ok(snapshot),
+            // Its own cursor may be of what is not at hand here, or empty where it was made of segments.
+            Some(Outcome::Committed(snapshot)) => Ok(Snapshot { cursor: summary.snapshot.cursor, ..snapshot }),
             _ => Err(Error::new(ErrorKind::Busy, "snapshot", "was forgotten while it was compared with")),
         }
     }
@@ -73,7 +74,7 @@ impl Followed for FollowedDatahike {
             };
             let t = table.as_ref().map_or(0, |table| table.head.max_tx);
             let increments = Increments::new(database.store().clone(), options, table);
-            followed.push(Branch { name, increments, state, t, is_untold: false });
+            followed.push(Branch { name, increments, state, t });
         }
         let properties = since.properties.iter().cloned().collect();
         let increments = cursor::Cursor::decode(&since.cursor).map_or(0, |cursor| cursor.increments);
@@ -85,6 +86,7 @@ impl Followed for FollowedDatahike {
             others_asked: Instant::now(),
             increments,
             properties,
+            is_untold: false,
         }))
     }
 }
@@ -96,8 +98,6 @@ struct Branch {
     /// What the trees say beside the datoms, where no history is kept.
     state: Option<KnownState>,
     t: i64,
-    /// It was looked at in a call that came to nothing: what its table describes is in no tree.
-    is_untold: bool,
 }
 
 impl Branch {
@@ -125,6 +125,8 @@ struct DatahikeChanges {
     increments: u64,
     /// As the last state has them.
     properties: BTreeMap<String, String>,
+    /// Whether a branch has moved on over changes that were not handed out, because something failed after that.
+    is_untold: bool,
 }
 
 impl Changes for DatahikeChanges {
@@ -144,6 +146,9 @@ impl Changes for DatahikeChanges {
     }
 
     fn next(&mut self) -> Result<Step> {
+        if self.is_untold {
+            return Ok(Step::Lost("what changed last was not told".to_owned()));
+        }
         let stamps = self.database.store().home().stamps(&self.keys)?;
         if stamps.last() != self.stamps.last() {
             let names: Vec<_> = self.branches.iter().map(|branch| branch.name.clone()).collect();
@@ -159,8 +164,8 @@ impl Changes for DatahikeChanges {
                 Next::Full(reason) => return Ok(Step::Lost(format!("branch :{}: {reason}", branch.name))),
                 Next::Changed(difference) => difference,
             };
+            self.is_untold = true;
             any = true;
-            branch.is_untold = true;
             let KeyChanges { log, exceptions } = match branch.key_changes(&difference)? {
                 Ok(changes) => changes,
                 Err(reason) => return Ok(Step::Lost(reason)),
@@ -182,10 +187,10 @@ impl Changes for DatahikeChanges {
             }
         }
         self.stamps = stamps;
-        self.branches.iter_mut().for_each(|branch| branch.is_untold = false);
         if !any {
             return Ok(Step::Unchanged);
         }
+        self.is_untold = false;
         changed.trees.sort_by(|a, b| a.name.cmp(&b.name));
         changed.properties.sort();
         // The main branch comes first.
@@ -199,9 +204,11 @@ impl Changes for DatahikeChanges {
     }
 
     fn cursor(&mut self, repository: &Repository, roots: &[NamedRoot]) -> Vec<u8> {
+        if self.is_untold {
+            return Vec::new();
+        }
         let table = |branch: &Branch| Some((branch.name.clone(), branch.increments.table()?.clone()));
-        let told = self.branches.iter().filter(|branch| !branch.is_untold);
-        let tables: BTreeMap<String, LeafTable> = told.filter_map(table).collect();
+        let tables: BTreeMap<String, LeafTable> = self.branches.iter().filter_map(table).collect();
         // What was folded counts like an increment that was backed up: every so often a backup reads everything.
         self.increments = self.increments.saturating_add(1);
         cursor::keep(repository, &tables, roots, self.increments)

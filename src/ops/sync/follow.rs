@@ -147,7 +147,8 @@ impl Follower<'_> {
                 match changes.next()? {
                     Step::Unchanged => noticed = noticed.filter(|_| held.is_some()),
                     Step::Changed(changed) if changed.longest_key() > KEY_MAX_BYTES => {
-                        self.finish(changes, stream, held, noticed)?;
+                        // What the cursor would be of is not in the trees.
+                        self.finish(None, stream, held, noticed)?;
                         return Ok(End::Lost("a value is too long for a segment".to_owned()));
                     }
                     Step::Changed(changed) => match &mut held {
@@ -155,25 +156,31 @@ impl Follower<'_> {
                         None => held = Some(changed),
                     },
                     Step::Lost(reason) => {
-                        self.finish(changes, stream, held, noticed)?;
+                        self.finish(Some(changes), stream, held, noticed)?;
                         return Ok(End::Lost(reason));
                     }
                 }
             }
             if self.stop.is_asked() {
-                self.finish(changes, stream, held, noticed)?;
+                self.finish(Some(changes), stream, held, noticed)?;
                 return Ok(End::Stopped);
             }
             let waited = noticed.map_or(Duration::ZERO, |at| at.elapsed());
             let is_due = held.as_ref().is_some_and(|held| {
                 waited >= self.options.interval || held.transactions >= self.options.batch_transactions
             });
-            // The cursor of a snapshot is of the newest state that was seen, so all of that must be in it.
-            if is_due || stream.is_fold_ready() {
+            // The cursor of a snapshot is of the newest state that was seen, so all of that must be in it. Asked once: the
+            // trees may be made at any moment.
+            let is_fold_ready = stream.is_fold_ready();
+            if is_due || is_fold_ready {
                 self.append(stream, held.take(), noticed.take())?;
             }
-            self.fold_if_due(changes, stream)?;
-            stream.renew()?;
+            if is_fold_ready {
+                self.end_fold(Some(&mut *changes), stream)?;
+            } else {
+                self.fold_if_due(stream);
+            }
+            stream.renew(self.options.renew_every)?;
             let tick = if stream.is_folding() { FOLDING_TICK } else { TICK };
             let patience = held.as_ref().map_or(tick, |_| self.options.interval.saturating_sub(waited).min(tick));
             look = changes.wait(patience)?;
@@ -213,21 +220,20 @@ impl Follower<'_> {
         Ok(())
     }
 
-    fn fold_if_due(&mut self, changes: &mut dyn Changes, stream: &mut Stream) -> Result<()> {
-        if stream.is_fold_ready() {
-            return self.end_fold(changes, stream);
-        }
+    fn fold_if_due(&self, stream: &mut Stream) {
         let (bytes, segments, age) = stream.unfolded();
         let due = age >= self.options.fold_every || bytes >= self.options.fold_bytes || segments >= MAX_SEGMENTS;
         if due {
             stream.begin_fold();
         }
-        Ok(())
     }
 
-    fn end_fold(&mut self, changes: &mut dyn Changes, stream: &mut Stream) -> Result<()> {
+    /// Without `changes` the snapshot gets no cursor: the next backup reads everything.
+    fn end_fold(&mut self, mut changes: Option<&mut dyn Changes>, stream: &mut Stream) -> Result<()> {
         let before = stream.segments();
-        let snapshot = stream.end_fold(&mut |roots| changes.cursor(self.repository, roots))?;
+        let snapshot = stream.end_fold(&mut |roots| {
+            changes.as_mut().map_or_else(Vec::new, |changes| changes.cursor(self.repository, roots))
+        })?;
         self.summary.folds += 1;
         self.observer.event(SyncEvent::Folded { snapshot: &snapshot, segments: before });
         self.summary.snapshot = Some(snapshot);
@@ -237,7 +243,7 @@ impl Follower<'_> {
     /// Makes durable what is held, and folds everything.
     fn finish(
         &mut self,
-        changes: &mut dyn Changes,
+        changes: Option<&mut dyn Changes>,
         stream: &mut Stream,
         held: Option<Changed>,
         noticed: Option<Instant>,

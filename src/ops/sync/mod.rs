@@ -22,7 +22,7 @@ pub use changes::{Changed, Changes, Followed, Step};
 pub use datahike::FollowedDatahike;
 pub(super) use stream::is_passing;
 pub(super) use view::materialise;
-pub use view::{Unfolded, unfolded};
+pub use view::{Unfolded, unfolded, unfolded_or_damaged};
 
 use crate::error::{Error, Result};
 use crate::format::Snapshot;
@@ -42,6 +42,8 @@ pub struct SyncOptions {
     pub fold_every: Duration,
     /// ... and when what they change takes this much memory.
     pub fold_bytes: usize,
+    /// A session that nothing was written in is replaced by a new one this often, so that pruners need not wait for it.
+    pub renew_every: Duration,
     /// Catch up and stop.
     pub once: bool,
     /// The longest wait before a failed attempt is repeated.
@@ -56,6 +58,8 @@ impl Default for SyncOptions {
             interval: Duration::ZERO,
             fold_every: Duration::from_secs(15 * 60),
             fold_bytes: 64 << 20,
+            // Before the first heartbeat.
+            renew_every: Duration::from_secs(590),
             once: false,
             retry_max_wait: Duration::from_secs(60),
         }

@@ -21,9 +21,6 @@ use crate::repository::{Chain, Commit, Repository, Writer, WriterOptions, Writer
 const SEGMENT_BYTES: usize = 8 << 20;
 /// A key of this many bytes is too long for a segment.
 pub(super) const KEY_MAX_BYTES: usize = 32 << 20;
-/// A session without segments is replaced by a new one this often, so that pruners need not wait for it.
-const RENEW: Duration = Duration::from_secs(590);
-
 /// What was made durable.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Appended {
@@ -40,6 +37,8 @@ pub(super) struct Stream {
     options: WriterOptions,
     id: StreamId,
     base: Snapshot,
+    /// The gc record that everything which the base reaches was checked against.
+    base_checked: u64,
     session: SnapshotId,
     /// Away while a fold runs.
     writer: Option<Writer>,
@@ -71,16 +70,15 @@ impl Stream {
     /// # Errors
     /// [`ErrorKind::Busy`] when the base was forgotten meanwhile.
     pub(super) fn open(repository: &Repository, base: Snapshot, options: WriterOptions) -> Result<Self> {
+        let checked = base.gc_checked;
+        Self::open_checked(repository, base, checked, options)
+    }
+
+    /// The same for a base that was checked against a newer gc record than its snapshot says, in a session that is still open.
+    fn open_checked(repository: &Repository, base: Snapshot, checked: u64, options: WriterOptions) -> Result<Self> {
         let mut writer = repository.writer(options.clone())?;
-        if !writer.snapshots().live().iter().any(|snapshot| snapshot.id == base.id) {
-            writer.abandon()?;
-            let message = "was forgotten before anything could be added to it";
-            return Err(Error::new(ErrorKind::Busy, format!("snapshot {}", base.id.short()), message));
-        }
-        if base.gc_checked != writer.gc_checked() {
-            store_again(&mut writer, &base.roots)?;
-        }
-        writer.acknowledge()?;
+        let prepared = prepare(&mut writer, &base, checked);
+        abandoned_on_error(&mut writer, prepared)?;
         Ok(Self::begun(repository.clone(), options, writer, base))
     }
 
@@ -91,6 +89,7 @@ impl Stream {
             repository,
             options,
             session: writer.id(),
+            base_checked: writer.gc_checked(),
             written: writer.statistics(),
             writer: Some(writer),
             fold: None,
@@ -252,18 +251,20 @@ impl Stream {
             net.append(later);
         }
         let cursor = cursor(&roots);
-        let snapshot = self.commit(&mut writer, &net, roots, cursor)?;
+        let committed = self.commit(&mut writer, &net, roots, cursor);
+        let in_old_session = writer.id() == self.session;
+        let snapshot = if in_old_session { committed? } else { abandoned_on_error(&mut writer, committed)? };
         let chain = Chain {
             stream: self.id,
             session: self.session,
             objects: (0..self.next).map(|n| (n, ObjectPath::sync(self.id, self.session, n))).collect(),
             last_written_ms: 0,
         };
-        self.repository.remove_chain(&chain)?;
-        if writer.must_check() {
-            store_again(&mut writer, &snapshot.roots)?;
-        }
-        writer.acknowledge()?;
+        let removed = self.repository.remove_chain(&chain);
+        abandoned_on_error(&mut writer, removed)?;
+        let checked = if writer.must_check() { store_again(&mut writer, &snapshot.roots) } else { Ok(()) };
+        let acknowledged = checked.and_then(|()| writer.acknowledge());
+        abandoned_on_error(&mut writer, acknowledged)?;
         let (repository, options) = (self.repository.clone(), self.options.clone());
         *self = Self::begun(repository, options, writer, snapshot.clone());
         Ok(snapshot)
@@ -287,14 +288,14 @@ impl Stream {
         }
     }
 
-    /// Replaces a session without segments that has been open for some time; whether it did.
-    pub(super) fn renew(&mut self) -> Result<bool> {
-        if !self.is_empty() || self.previous.is_some() || self.opened_at.elapsed() < RENEW {
-            return Ok(false);
+    /// Replaces a session without segments that has been open for so long, so that pruners need not wait for it.
+    pub(super) fn renew(&mut self, every: Duration) -> Result<()> {
+        if !self.is_empty() || self.previous.is_some() || self.opened_at.elapsed() < every {
+            return Ok(());
         }
-        let next = Self::open(&self.repository, self.base.clone(), self.options.clone())?;
-        std::mem::replace(self, next).close()?;
-        Ok(true)
+        let base = self.base.clone();
+        let next = Self::open_checked(&self.repository, base, self.base_checked, self.options.clone())?;
+        std::mem::replace(self, next).close()
     }
 
     /// Ends the session where nothing is left to fold; else it stays, for whoever folds it.
@@ -309,6 +310,27 @@ impl Stream {
         let object = ObjectPath::session(self.session, 0);
         Error::new(ErrorKind::Busy, object, "was closed by a pruner or by somebody who follows the same database")
     }
+}
+
+/// Makes sure that everything the base reaches is there to stay, and tells pruners so.
+fn prepare(writer: &mut Writer, base: &Snapshot, checked: u64) -> Result<()> {
+    if !writer.snapshots().live().iter().any(|snapshot| snapshot.id == base.id) {
+        let message = "was forgotten before anything could be added to it";
+        return Err(Error::new(ErrorKind::Busy, format!("snapshot {}", base.id.short()), message));
+    }
+    if checked != writer.gc_checked() {
+        store_again(writer, &base.roots)?;
+    }
+    writer.acknowledge()
+}
+
+/// Ends a session without a chain when something went wrong: this process lives on, and pruners would wait for it.
+fn abandoned_on_error<T>(writer: &mut Writer, result: Result<T>) -> Result<T> {
+    if result.is_err() {
+        // It is the error that says what is wrong.
+        let _ = writer.abandon();
+    }
+    result
 }
 
 /// Whether it may work when the same request is repeated.

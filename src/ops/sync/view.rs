@@ -1,8 +1,8 @@
 //! States that no snapshot holds yet: what a chain adds to its base, read without writing anything.
 
-use super::chain::{Content, Fate, fate, read};
+use super::chain::{Content, Fate, fate, is_gone, read};
 use super::fold::{Sink, apply};
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::format::{Outcome, Snapshot};
 use crate::id::SnapshotId;
 use crate::repository::{Chain, Repository};
@@ -26,36 +26,53 @@ pub struct Unfolded {
     pub segments: u64,
 }
 
-/// The states that no snapshot holds yet, as far as whole transactions go. Reads two objects of each. Blocks.
+/// The states that no snapshot holds yet, as far as whole transactions go. Reads two objects of each, or some more where the
+/// last transaction is not whole. Blocks.
+///
+/// # Errors
+/// [`crate::ErrorKind::Damaged`] where one of them cannot be read.
 pub fn unfolded(repository: &Repository) -> Result<Vec<Unfolded>> {
-    let mut found = Vec::new();
+    let (found, damaged) = unfolded_or_damaged(repository)?;
+    damaged.into_iter().next().map_or(Ok(found), Err)
+}
+
+/// The same with what is wrong with those that cannot be read: the others are of use all the same.
+pub fn unfolded_or_damaged(repository: &Repository) -> Result<(Vec<Unfolded>, Vec<Error>)> {
+    let (mut found, mut damaged) = (Vec::new(), Vec::new());
     let chains = repository.chains()?;
     if chains.is_empty() {
-        return Ok(found);
+        return Ok((found, damaged));
     }
     let snapshots = repository.snapshots()?;
     for chain in chains.into_iter().filter(Chain::is_open) {
         if fate(repository, &chain, &snapshots.live())? == Fate::Contained {
             continue;
         }
-        let (Some((opening, _)), Some(last)) =
-            (repository.read_opening(&chain)?, repository.read_last_segment(&chain)?)
-        else {
-            continue;
-        };
-        let mut snapshot = opening.base;
-        snapshot.parent = Some(snapshot.id);
-        snapshot.id = chain.session;
-        snapshot.time_ms = snapshot.time_ms.max(last.time_ms);
-        for source in &mut snapshot.sources {
-            source.consistency_point.clone_from(&last.consistency_point);
+        match look(repository, &chain) {
+            Ok(unfolded) => found.extend(unfolded),
+            Err(error) if is_gone(&error) => damaged.push(error),
+            Err(error) => return Err(error),
         }
-        let segments = last.n;
-        let (t, transactions, put, removed) = (last.t, last.transactions, last.put, last.removed);
-        found.push(Unfolded { snapshot, t, transactions, put, removed, segments });
     }
     found.sort_by_key(|unfolded| (unfolded.snapshot.time_ms, unfolded.snapshot.id));
-    Ok(found)
+    Ok((found, damaged))
+}
+
+/// What a chain holds; nothing where no transaction in it is whole, or where it is being removed.
+fn look(repository: &Repository, chain: &Chain) -> Result<Option<Unfolded>> {
+    let (Some((opening, _)), Some(last)) = (repository.read_opening(chain)?, repository.read_last_whole(chain)?) else {
+        return Ok(None);
+    };
+    let mut snapshot = opening.base;
+    snapshot.parent = Some(snapshot.id);
+    snapshot.id = chain.session;
+    snapshot.time_ms = snapshot.time_ms.max(last.time_ms);
+    for source in &mut snapshot.sources {
+        source.consistency_point.clone_from(&last.consistency_point);
+    }
+    let segments = last.n;
+    let (t, transactions, put, removed) = (last.t, last.transactions, last.put, last.removed);
+    Ok(Some(Unfolded { snapshot, t, transactions, put, removed, segments }))
 }
 
 /// The state of a session's chain as a snapshot whose trees only readers of this open repository find; none without a chain.
@@ -63,7 +80,7 @@ pub fn unfolded(repository: &Repository) -> Result<Vec<Unfolded>> {
 pub(in crate::ops) fn materialise(repository: &Repository, session: SnapshotId) -> Result<Option<Snapshot>> {
     let Some(chain) = repository.find_chain(session)? else { return Ok(None) };
     match overlaid(repository, &chain) {
-        Err(error) if matches!(error.kind(), ErrorKind::Damaged | ErrorKind::NotFound) => {
+        Err(error) if is_gone(&error) => {
             // Its owner may have folded it while it was read.
             folded(repository, session)?.map_or(Err(error), |snapshot| Ok(Some(snapshot)))
         }

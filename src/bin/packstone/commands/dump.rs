@@ -57,7 +57,7 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
     let choice = arguments.choice.options(context)?;
     let (name, within) = snapshot_path::split(&arguments.snapshot);
     let repository = context.open_for(Intent::Reading)?;
-    let snapshot = reference::find_one(context, &repository, name, &arguments.filters)?;
+    let snapshot = reference::find_one_readable(context, &repository, name, &arguments.filters)?;
     let of_files = within.is_some() || arguments.path.is_some() || arguments.target.is_some();
     if !of_files && !FileTree::is_in(&snapshot) {
         return restore::write(context, name, &arguments.filters, Location::Stdout, choice);

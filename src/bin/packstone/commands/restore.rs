@@ -204,7 +204,7 @@ pub fn write(
         output.keep_stdout_for_data();
     }
     let repository = context.open_for(Intent::Reading)?;
-    let snapshot = reference::find_one(context, &repository, snapshot, filters)?;
+    let snapshot = reference::find_one_readable(context, &repository, snapshot, filters)?;
     let progress = context.progress(Status::Lines);
     let result = context.wait(ops::restore(&repository, snapshot.id, location.clone(), options, progress.clone()));
     progress.finish();

@@ -49,7 +49,7 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
     context.output.speak(arguments.format, "snapshots");
     let repository = context.open_for(Intent::Listing)?;
     let (mut live, damaged) = reference::live(context, repository.snapshots()?);
-    let unfolded = ops::unfolded(&repository)?;
+    let (unfolded, lacks) = reference::unfolded(context, &repository)?;
     live.extend(unfolded.iter().map(|unfolded| unfolded.snapshot.clone()));
     live.sort_by_key(|snapshot| (snapshot.time_ms, snapshot.id));
     let filter = arguments.filters.to_filter();
@@ -90,7 +90,7 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
         let all: usize = groups.iter().map(|(_, snapshots)| snapshots.len()).sum();
         context.output.info(counted(all as u64, "snapshot"))?;
     }
-    Ok(if damaged { Code::Damage } else { Code::Ok })
+    Ok(if damaged || lacks { Code::Damage } else { Code::Ok })
 }
 
 /// The manifests of snapshots, as they are grouped.

@@ -138,6 +138,11 @@ impl Editor {
         self.branches.get(branch).is_some_and(|branch| branch.head.keeps_history())
     }
 
+    /// The latest transaction of a branch.
+    pub fn max_tx(&self, branch: &str) -> i64 {
+        self.branches.get(branch).map_or(i64::MAX, |branch| branch.head.max_tx)
+    }
+
     /// Whether the history takes the current datoms of an attribute from the current index.
     pub fn is_history_while_current(&self, branch: &str, attribute: &Attribute<'_>) -> bool {
         self.branches.get(branch).is_some_and(|branch| branch.schema.of(attribute).history_while_current())

@@ -24,7 +24,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments, location: &str) -> R
     let snapshot =
         snapshot.ok_or_else(|| Failure::usage(arguments.snapshot.display(), "names a snapshot, but is no text"))?;
     let repository = context.open_for(Intent::Reading)?;
-    let snapshot = reference::find_one(context, &repository, snapshot, &arguments.filters)?;
+    let snapshot = reference::find_one_readable(context, &repository, snapshot, &arguments.filters)?;
     let home = home::create(location).map_err(hinted)?;
     let options = DatabaseOptions {
         branch: choice.branch.clone(),

@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use packstone::ErrorKind;
@@ -22,8 +22,8 @@ use crate::{period, signals, size};
 use metrics::Metrics;
 use report::Report;
 
-/// How often a repository that could not be opened is tried again.
-const OPEN_AGAIN: Duration = Duration::from_secs(30);
+/// The first and the longest wait before a repository that could not be opened is tried again; it doubles.
+const OPEN_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// Follow a database: every transaction is backed up within moments
 ///
@@ -150,13 +150,16 @@ fn follow(
 
 /// Tries until it opens; none when it is to stop.
 fn open_again(context: &Context, text: &str, stop: &Stop) -> Result<Option<Repository>> {
+    let (mut wait, longest) = OPEN_AGAIN;
     loop {
-        for _ in 0..OPEN_AGAIN.as_secs() * 4 {
+        let until = Instant::now() + wait;
+        while Instant::now() < until {
             if stop.is_asked() {
                 return Ok(None);
             }
             thread::sleep(Duration::from_millis(250));
         }
+        wait = (wait * 2).min(longest);
         match context.open_at(text) {
             Err(failure) if may_pass(failure.kind()) => context.output.problem(text, &failure.to_string()),
             opened => return opened.map(Some),
@@ -194,6 +197,7 @@ impl Arguments {
             fold_bytes: usize::try_from(self.fold_size).unwrap_or(usize::MAX),
             once: self.once,
             retry_max_wait: context.global.retry_max_wait,
+            ..SyncOptions::default()
         }
     }
 }

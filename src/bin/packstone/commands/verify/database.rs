@@ -22,7 +22,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments, snapshot: &str) -> R
         return Err(Failure::usage(place, "is no database").hint("a Datahike store is written `datahike:PATH`"));
     };
     let repository = context.open_for(Intent::Reading)?;
-    let snapshot = reference::find_one(context, &repository, snapshot, &arguments.filters)?;
+    let snapshot = reference::find_one_readable(context, &repository, snapshot, &arguments.filters)?;
     let options = CompareOptions {
         differences: arguments.differences,
         memory_bytes: context.sorting_memory_bytes(),
