@@ -17,6 +17,7 @@ mod help;
 mod json;
 mod keys;
 mod look;
+mod migrate;
 mod mirror;
 mod references;
 mod shards;

@@ -35,6 +35,19 @@ fn blobs_come_back_as_they_were_in_the_order_they_were_asked_for() {
 }
 
 #[test]
+fn a_place_without_anything_in_it_is_asked_like_any_other() {
+    for place in places() {
+        let home = home::create(&place.location).unwrap();
+        assert_eq!(home.get(key(1)).unwrap(), None, "{}", place.kind);
+        assert_eq!(home.get_many(&[key(1), key(2)]).unwrap(), [None, None], "{}", place.kind);
+        assert_eq!(home.stamps(&[key(1)]).unwrap(), [None], "{}", place.kind);
+        assert_eq!(home.list().unwrap(), [], "{}", place.kind);
+        home.put_many(vec![(key(1), blob("a", b"b"))]).unwrap();
+        assert_eq!(home.list().unwrap(), [key(1)], "{}", place.kind);
+    }
+}
+
+#[test]
 fn a_stamp_changes_when_its_blob_is_written_again_and_only_then() {
     for place in places() {
         let home = home::create(&place.location).unwrap();

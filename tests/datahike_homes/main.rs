@@ -7,6 +7,7 @@
 mod broken;
 mod conformance;
 mod fixtures;
+mod migrations;
 mod passwords;
 mod place;
 mod proxy;

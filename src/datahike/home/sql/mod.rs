@@ -123,6 +123,9 @@ impl<D: Connect<Connection: Session>> SqlHome<D> {
 
     /// The blobs, each with its stamp: both are of one row, read at once.
     fn rows(&self, keys: &[StoreKey]) -> Result<Vec<Option<(Stamp, Bytes)>>> {
+        if !self.is_there()? {
+            return Ok(vec![None; keys.len()]);
+        }
         let mut found = Vec::with_capacity(keys.len());
         for keys in keys.chunks(READ_ROWS) {
             let ids: Vec<_> = keys.iter().map(StoreKey::file_name).collect();
@@ -134,6 +137,11 @@ impl<D: Connect<Connection: Session>> SqlHome<D> {
             }));
         }
         Ok(found)
+    }
+
+    /// Whether there is anything to ask: a table that is made with the first blob may not be there yet.
+    fn is_there(&self) -> Result<bool> {
+        Ok(self.has_table.load(Ordering::Relaxed) || self.look_for_table()?)
     }
 
     fn page(&self, after: &str, most: usize) -> Result<Vec<String>> {
@@ -159,6 +167,9 @@ impl<D: Connect<Connection: Session>> Home for SqlHome<D> {
     }
 
     fn stamps(&self, keys: &[StoreKey]) -> Result<Vec<Option<Stamp>>> {
+        if !self.is_there()? {
+            return Ok(vec![None; keys.len()]);
+        }
         let mut found = Vec::with_capacity(keys.len());
         for keys in keys.chunks(READ_ROWS) {
             let ids: Vec<_> = keys.iter().map(StoreKey::file_name).collect();
@@ -201,8 +212,7 @@ impl<D: Connect<Connection: Session>> Home for SqlHome<D> {
     }
 
     fn remove_many(&self, keys: &[StoreKey]) -> Result<()> {
-        let is_there = keys.is_empty() || self.has_table.load(Ordering::Relaxed) || self.look_for_table()?;
-        if !is_there {
+        if keys.is_empty() || !self.is_there()? {
             return Ok(());
         }
         for keys in keys.chunks(REMOVE_ROWS) {
@@ -214,6 +224,9 @@ impl<D: Connect<Connection: Session>> Home for SqlHome<D> {
 
     fn list(&self) -> Result<Vec<StoreKey>> {
         let mut keys = Vec::new();
+        if !self.is_there()? {
+            return Ok(keys);
+        }
         let mut after = String::new();
         loop {
             let page = self.page(&after, LIST_ROWS)?;

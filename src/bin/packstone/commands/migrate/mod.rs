@@ -43,7 +43,7 @@ pub struct Arguments {
     #[arg(long)]
     cutover: bool,
     /// With --cutover, compare only what was written since the last comparison, not the whole target
-    #[arg(long, requires = "cutover")]
+    #[arg(long, requires = "cutover", conflicts_with = "once")]
     quick: bool,
     /// Catch up and end
     #[arg(long, conflicts_with = "cutover")]
