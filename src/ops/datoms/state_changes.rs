@@ -136,8 +136,8 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::ViewOrder;
     use super::*;
+    use crate::ops::datoms::ViewOrder;
     use crate::record::datom::{Attribute, Datom, Value, encode_key};
     use crate::sorter::Sorted;
     use crate::source::datahike::FactState;
