@@ -86,7 +86,7 @@ async fn stores_without_history_with_the_schema_in_the_head_and_of_two_generatio
         let expected: &[&str] = match name {
             "written-current" => &[NEW],
             "written-inline" => &[OLD],
-            _ => &[NEW, OLD],
+            _ => &[OLD, NEW],
         };
         assert_eq!(generations.into_iter().collect::<Vec<_>>(), expected, "{name}");
     }

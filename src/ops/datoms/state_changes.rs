@@ -136,8 +136,8 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::ViewOrder;
     use super::*;
+    use crate::ops::datoms::ViewOrder;
     use crate::record::datom::{Attribute, Datom, Value, encode_key};
     use crate::sorter::Sorted;
     use crate::source::datahike::FactState;
@@ -213,8 +213,10 @@ mod tests {
         tree
     }
 
-    /// What a transaction does, and how far behind the present its datoms say they are.
-    fn steps() -> impl Strategy<Value = Vec<(Vec<(i64, i64, bool)>, i64)>> {
+    /// What a transaction does, as (e, v, whether it is added), and how far behind the present its datoms say they are.
+    type Step = (Vec<(i64, i64, bool)>, i64);
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
         let action = (0_i64..3, 0_i64..3, any::<bool>());
         let lag = prop_oneof![5 => Just(0_i64), 1 => 1_i64..4];
         prop::collection::vec((prop::collection::vec(action, 0..4), lag), 1..14)
