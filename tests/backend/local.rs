@@ -39,6 +39,9 @@ fn a_lost_folder_comes_back_with_its_next_object() {
         let backend = LocalBackend::create(folder.path()).await.unwrap();
         fs::remove_dir(folder.path().join("packs/3f")).unwrap();
         fs::remove_dir_all(folder.path().join("tmp")).unwrap();
+        // Not where a disk is not mounted any more.
+        assert!(backend.put(&path("packs/3f/3f01"), body("x")).await.is_err());
+        fs::write(folder.path().join("config"), "PSTN").unwrap();
         backend.put(&path("packs/3f/3f01"), body("x")).await.unwrap();
         fs::remove_dir_all(folder.path().join("packs")).unwrap();
         backend.put(&path("packs/3f/3f02"), body("x")).await.unwrap();

@@ -223,6 +223,20 @@ fn a_target_that_was_down_catches_up() {
     std::thread::sleep(Duration::from_millis(700));
     assert_eq!(run.count("durable", "second"), 0);
     assert!(!world.path("second").exists(), "nothing is written where no repository is");
+    // The file is up to date although nothing more happens.
+    let says = |wanted: [&str; 3]| {
+        let metrics = world.read("sync.prom");
+        let [name, repository, value] = wanted;
+        metrics.lines().any(|line| line.starts_with(name) && line.contains(repository) && line.ends_with(value))
+    };
+    let started = Instant::now();
+    while !(says(["packstone_sync_segments_total", "repo\"", " 2"])
+        && says(["packstone_sync_up", "repo\"", " 1"])
+        && says(["packstone_sync_up", "second", " 0"]))
+    {
+        assert!(started.elapsed() < Duration::from_secs(20), "{}", world.read("sync.prom"));
+        std::thread::sleep(Duration::from_millis(50));
+    }
     std::fs::rename(world.path("away"), world.path("second")).unwrap();
     run.until("following", "second", 2);
     let (status, err) = run.end(rustix::process::Signal::TERM);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use packstone::ops::SyncEvent;
@@ -14,6 +15,8 @@ use crate::output::Output;
 const BUCKETS: [f64; 9] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 10.0, 60.0];
 /// The file is replaced at most this often while things happen.
 const WRITE_EVERY: Duration = Duration::from_secs(1);
+/// How often it is looked whether it is to be replaced.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Counts by repository.
 pub struct Metrics {
@@ -25,6 +28,8 @@ pub struct Metrics {
 struct State {
     repositories: BTreeMap<String, Counts>,
     written: Option<Instant>,
+    /// Whether anything has happened since.
+    is_stale: bool,
 }
 
 #[derive(Clone, Default)]
@@ -57,6 +62,7 @@ impl Metrics {
         match event {
             SyncEvent::Following { .. } => counts.up = true,
             SyncEvent::Durable { t, transactions, put, removed, segments, bytes, lag } => {
+                counts.up = true;
                 counts.transactions += transactions;
                 counts.put += put;
                 counts.removed += removed;
@@ -72,15 +78,29 @@ impl Metrics {
                 }
             }
             SyncEvent::Folded { .. } => counts.folds += 1,
-            SyncEvent::Lost { .. } => counts.full_reads += 1,
-            SyncEvent::Retrying { .. } => counts.retries += 1,
+            SyncEvent::Lost { .. } => {
+                counts.up = false;
+                counts.full_reads += 1;
+            }
+            SyncEvent::Retrying { .. } => {
+                counts.up = false;
+                counts.retries += 1;
+            }
             _ => {}
         }
-        let is_due = state.written.is_none_or(|at| at.elapsed() >= WRITE_EVERY);
-        if self.file.is_some() && is_due {
-            state.written = Some(Instant::now());
-            // What cannot be written now is written next time, or reported in the end.
-            let _ = self.replace(&text(&state.repositories));
+        state.is_stale = true;
+    }
+
+    /// Replaces the file when something has happened, until it is `over`.
+    pub fn keep_written(&self, over: impl Fn() -> bool) {
+        while self.file.is_some() && !over() {
+            thread::sleep(LOOK_EVERY);
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            if state.is_stale && state.written.is_none_or(|at| at.elapsed() >= WRITE_EVERY) {
+                (state.is_stale, state.written) = (false, Some(Instant::now()));
+                // What cannot be written now is written next time, or reported in the end.
+                let _ = self.replace(&text(&state.repositories));
+            }
         }
     }
 

@@ -6,6 +6,7 @@ mod report;
 use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -97,7 +98,9 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
             Err(failure) => return Err(failure),
         }
     }
+    let over = AtomicBool::new(false);
     let results: Vec<Result<SyncSummary>> = thread::scope(|scope| {
+        scope.spawn(|| metrics.keep_written(|| over.load(Ordering::SeqCst)));
         let targets: Vec<_> = targets
             .into_iter()
             .map(|(text, repository)| {
@@ -112,7 +115,9 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
                 })
             })
             .collect();
-        targets.into_iter().map(|target| target.join().expect("a panic would be a bug, and ends the program")).collect()
+        let ended: Vec<_> = targets.into_iter().map(thread::ScopedJoinHandle::join).collect();
+        over.store(true, Ordering::SeqCst);
+        ended.into_iter().map(|target| target.expect("a panic would be a bug, and ends the program")).collect()
     });
     metrics.write(&context.output);
     let several = results.len() > 1;
