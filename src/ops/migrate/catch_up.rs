@@ -11,6 +11,9 @@ use crate::tree::{self, DiffItem};
 /// Keys that may differ; beyond that the target is written whole.
 const MAX_KEYS: usize = 500_000;
 
+/// Keys with whole values, ascending: whether each is put or removed.
+type Keys = Vec<(Vec<u8>, bool)>;
+
 /// Why the target is to be written whole.
 pub(super) type Whole = String;
 
@@ -39,13 +42,13 @@ pub(super) fn between(
     Ok(Ok(all))
 }
 
-/// Keys with whole values that are put or removed, ascending; nothing where there are too many.
+/// What changes in one tree; nothing where that is too much.
 fn tree_changes(
     repository: &Repository,
     before: &NamedRoot,
     after: &NamedRoot,
     keys: &mut usize,
-) -> Result<Option<Vec<(Vec<u8>, bool)>>> {
+) -> Result<Option<Keys>> {
     let reader = repository.reader();
     let parameters = repository.tree_parameters(&Datoms);
     let mut changes = Vec::new();

@@ -10,7 +10,8 @@ use super::catch_up::between;
 use super::{MigrateEnd, MigrateEvent, MigrateObserver, MigrateOptions, MigrateSummary, Place};
 use crate::datahike::{Home, MAIN_BRANCH, Store, StoreKey};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::{Snapshot, TreeChanges};
+use crate::format::{Outcome, Snapshot, TreeChanges};
+use crate::id::{SnapshotId, hex};
 use crate::ops::backup::DatahikeSource;
 use crate::ops::datoms::{KeyChanges, branch_properties, root_names};
 use crate::ops::restore::{DatabaseOptions, restore_database};
@@ -183,6 +184,7 @@ impl<'a> Run<'a> {
                 run: None,
                 alone: home.list()?.is_empty(),
                 snapshot: None,
+                heads: None,
                 at: 0,
             },
         };
@@ -223,6 +225,19 @@ impl<'a> Run<'a> {
         self.followed.back_up(self.repository, &self.options.backup, &Silent)
     }
 
+    /// The snapshot that the target is known to be, where nothing has been committed to it since.
+    fn known_target(&self) -> Result<Option<Snapshot>> {
+        let Migration { snapshot: Some(snapshot), heads: Some(known), .. } = self.migration()? else { return Ok(None) };
+        let Ok(id) = snapshot.parse::<SnapshotId>() else { return Ok(None) };
+        if heads(&self.place.home)? != *known {
+            return Ok(None);
+        }
+        match self.repository.outcome(id)? {
+            Some(Outcome::Committed(snapshot)) => Ok(Some(snapshot)),
+            _ => Ok(None),
+        }
+    }
+
     /// Backs up the target as it is.
     fn back_up_target(&self) -> Result<Snapshot> {
         let options = BackupOptions { label: None, parent: Parent::Latest, ..self.options.backup.clone() };
@@ -255,6 +270,7 @@ impl<'a> Run<'a> {
         let mut migration = self.migration()?.clone();
         migration.phase = Phase::Following;
         migration.snapshot = Some(snapshot.id.to_string());
+        migration.heads = Some(heads(&self.place.home)?);
         self.write(migration)?;
         self.summary.snapshot = Some(snapshot.id);
         self.observer.event(MigrateEvent::CaughtUp { snapshot, changes });
@@ -270,7 +286,8 @@ impl<'a> Run<'a> {
                 Some(_) => Err("the database keeps no history".to_owned()),
             });
         }
-        let target = match self.back_up_target() {
+        let known = self.known_target()?;
+        let target = match known.map_or_else(|| self.back_up_target(), Ok) {
             Ok(target) => target,
             Err(error) if matches!(error.kind(), ErrorKind::Damaged | ErrorKind::Data) => {
                 return Ok(Err(error.to_string()));
@@ -593,6 +610,17 @@ fn by_branch(branches: Vec<String>, trees: Vec<TreeChanges>) -> Vec<(String, Key
 fn branch_keys(home: &Arc<dyn Home>) -> Result<Vec<StoreKey>> {
     let store = Store::new(Arc::clone(home), None);
     Ok(store.branches()?.iter().map(|branch| StoreKey::keyword(branch)).collect())
+}
+
+/// What changes with every commit to a database.
+fn heads(home: &Arc<dyn Home>) -> Result<String> {
+    let store = Store::new(Arc::clone(home), None);
+    let mut all = Vec::new();
+    for branch in store.branches()? {
+        all.extend_from_slice(branch.as_bytes());
+        all.extend_from_slice(&store.head(&branch)?.bytes_hash);
+    }
+    Ok(hex(blake3::hash(&all).as_bytes()))
 }
 
 /// What tells this run from others: where it runs, and when it began.

@@ -48,8 +48,10 @@ pub struct Migration {
     pub run: Option<String>,
     /// Whether there was nothing in the store before, so that what is in it before the database is there may go.
     pub alone: bool,
-    /// The snapshot that the database was equal to last.
+    /// The snapshot that the database was equal to last ...
     pub snapshot: Option<String>,
+    /// ... when these were its heads.
+    pub heads: Option<String>,
     /// When this was written, milliseconds since 1970.
     pub at: i64,
 }
@@ -82,6 +84,7 @@ impl Migration {
             run: text("run"),
             alone: field(&record, "alone?") == Some(&Value::Boolean(true)),
             snapshot: text("snapshot"),
+            heads: text("heads"),
             at: match field(&record, "at") {
                 Some(Value::Instant(ms)) => *ms,
                 _ => 0,
@@ -101,6 +104,7 @@ impl Migration {
             entry("run", optional(&self.run)),
             entry("alone?", Value::Boolean(self.alone)),
             entry("snapshot", optional(&self.snapshot)),
+            entry("heads", optional(&self.heads)),
             entry("at", Value::Instant(self.at)),
         ]);
         let mut writer = Writer::new();

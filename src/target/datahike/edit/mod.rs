@@ -85,7 +85,7 @@ struct NewCommit {
     blobs: Blobs,
     heads: Vec<super::Head>,
     /// What becomes of the branches: their schemas, and what is said about attributes where that has changed.
-    branches: Vec<(String, Schema, Option<BTreeMap<Vec<u8>, Vec<u8>>>)>,
+    branches: Vec<(String, Schema, Option<Said>)>,
     replaced: Vec<Address>,
     written: Vec<Address>,
 }
@@ -100,12 +100,14 @@ pub struct Editor {
     garbage: Garbage,
 }
 
+/// Current datoms that say something about attributes, as keys of records, in the order of entities.
+type Said = BTreeMap<Vec<u8>, Vec<u8>>;
+
 struct Branch {
     head: Head,
     shape: Shape,
     schema: Schema,
-    /// The current datoms that say something about attributes, as keys of records, by entity.
-    said: BTreeMap<Vec<u8>, Vec<u8>>,
+    said: Said,
 }
 
 impl Editor {
@@ -463,7 +465,7 @@ fn configuration(branch: &Branch, edit: &BranchEdit, schema: &Schema, location: 
 }
 
 /// What is said about attributes after the changes; nothing where that stays.
-fn said_after(branch: &Branch, changes: &[DatomChange]) -> Result<Option<BTreeMap<Vec<u8>, Vec<u8>>>> {
+fn said_after(branch: &Branch, changes: &[DatomChange]) -> Result<Option<Said>> {
     let references = branch.head.has_attribute_references();
     let mut said = None;
     for change in changes.iter().filter(|change| change.current != change.before.current) {
@@ -483,7 +485,7 @@ fn said_after(branch: &Branch, changes: &[DatomChange]) -> Result<Option<BTreeMa
 }
 
 /// The schema that some datoms make.
-fn learn(said: &BTreeMap<Vec<u8>, Vec<u8>>, references: bool) -> Result<Schema> {
+fn learn(said: &Said, references: bool) -> Result<Schema> {
     let mut builder = SchemaBuilder::default();
     let datoms = said.values().map(|record| decode(record)).collect::<Result<Vec<_>>>()?;
     // What names `:db/ident` comes first: the others are told by it.

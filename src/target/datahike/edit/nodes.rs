@@ -10,7 +10,7 @@ use crate::datahike::{IndexOrder, Store, StoreKey, hasch};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Bytes of values kept in memory.
-const KEPT_BYTES: usize = 32 << 20;
+const KEPT_BYTES: usize = 16 << 20;
 
 /// Values of nodes, those read or written last.
 #[derive(Default)]

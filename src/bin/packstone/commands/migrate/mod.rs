@@ -135,7 +135,8 @@ impl Arguments {
             host: self.host.clone(),
             label: self.label.clone(),
             tags: self.tag.iter().map(|tag| tag.trim().to_owned()).filter(|tag| !tag.is_empty()).collect(),
-            memory_bytes: context.sorting_memory_bytes(),
+            // Beside what is sorted, nodes of the target are kept.
+            memory_bytes: context.sorting_memory_bytes() / 2,
             temporary: context.global.temp_dir.clone(),
             skip_if_unchanged: true,
             ..BackupOptions::default()
