@@ -170,8 +170,8 @@ pub trait Home: Send + Sync {
     /// | home | told or asked | an idle hour costs |
     /// |---|---|---|
     /// | folder | told by the kernel (inotify); where it cannot, every 50 ms | next to nothing |
-    /// | PostgreSQL, MySQL, SQLite, Redis | every 50 ms | 72,000 short statements by primary key, about 20 MB |
-    /// | S3 | every second | 3600 requests of the HEAD kind for each blob watched |
+    /// | PostgreSQL, MySQL, SQLite, Redis | every 50 ms | at most 72,000 short statements by primary key |
+    /// | S3 | every second | 3600 HEAD requests for each blob watched |
     ///
     /// A network file system tells nothing of what other machines do, so a folder is looked at every second in any case.
     /// `?poll-ms=` in the address says otherwise.
