@@ -361,24 +361,25 @@ async fn a_target_that_was_damaged_is_written_anew() {
     migration.assert_equal("damaged").await;
     // Indices that only Datahike reads are looked at when they are edited, and before the target is let go of.
     unpacked.put_head(&heads.last().unwrap().1);
-    migration.once().await;
-    let head = store.head("db").unwrap();
-    for root in [head.temporal_avet.as_ref(), head.temporal_aevt.as_ref(), Some(&head.aevt), Some(&head.avet)] {
-        let key = StoreKey::address(&root.unwrap().address.unwrap());
-        let file = migration.target().join(key.file_name());
-        let whole = std::fs::read(&file).unwrap();
-        std::fs::remove_file(&file).unwrap();
-        let refused = migration.cut_over().await.unwrap_err();
-        assert_eq!(refused.kind(), ErrorKind::Damaged, "{refused}");
-        // What is there, and another index.
-        let other = StoreKey::address(&head.eavt.address.unwrap());
-        let other = std::fs::read(migration.target().join(other.file_name())).unwrap();
-        std::fs::write(&file, other).unwrap();
-        migration.cut_over().await.unwrap_err();
-        std::fs::write(&file, whole).unwrap();
+    for (at, other) in [(0, false), (1, true), (2, false), (3, true)] {
+        let migration = Migration::of(unpacked.source()).await;
+        migration.once().await;
+        let store = Store::open(migration.target().to_str().unwrap(), None).unwrap();
+        let head = store.head("db").unwrap();
+        let roots = [head.temporal_avet.as_ref(), head.temporal_aevt.as_ref(), Some(&head.aevt), Some(&head.avet)];
+        let file = |root: &packstone::datahike::IndexRoot| {
+            migration.target().join(StoreKey::address(&root.address.unwrap()).file_name())
+        };
+        let damaged = file(roots[at].unwrap());
+        match other {
+            // What is there is another index.
+            true => drop(std::fs::copy(file(&head.eavt), &damaged).unwrap()),
+            false => std::fs::remove_file(&damaged).unwrap(),
+        }
+        assert_eq!(migration.cut_over().await.unwrap().end, MigrateEnd::CutOver);
+        assert_eq!(migration.said("anew"), 1, "{:?}", migration.events.lock().unwrap());
+        migration.assert_equal("damaged again").await;
     }
-    assert_eq!(migration.cut_over().await.unwrap().end, MigrateEnd::CutOver);
-    migration.assert_equal("damaged again").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -152,7 +152,14 @@ impl<'a> Run<'a> {
             return Ok(End::Ended(MigrateEnd::Stopped));
         }
         let mut changes = self.followed.changes(self.repository, &snapshot)?;
-        let mut editor = Editor::open(Arc::clone(&self.place.home), &self.place.location)?;
+        let mut editor = match Editor::open(Arc::clone(&self.place.home), &self.place.location) {
+            Err(error) if error.kind() == ErrorKind::Damaged => {
+                let migration = Migration { heads: None, ..self.migration()?.clone() };
+                self.write(migration)?;
+                return Ok(End::Lost(error.to_string()));
+            }
+            editor => editor?,
+        };
         self.observer.event(MigrateEvent::Following);
         let mut properties = snapshot.properties.iter().cloned().collect();
         let end = self.follow(&mut *changes, &mut editor, &mut properties);
@@ -308,7 +315,10 @@ impl<'a> Run<'a> {
         };
         let counts = (count(true), count(false));
         let properties = snapshot.properties.iter().cloned().collect();
-        let mut editor = Editor::open(Arc::clone(&self.place.home), &self.place.location)?;
+        let mut editor = match Editor::open(Arc::clone(&self.place.home), &self.place.location) {
+            Err(error) if error.kind() == ErrorKind::Damaged => return Ok(Err(error.to_string())),
+            editor => editor?,
+        };
         let applied = self.apply(&mut editor, changes, &properties);
         editor.clean()?;
         Ok(applied?.map(|_| counts))
@@ -316,6 +326,18 @@ impl<'a> Run<'a> {
 
     /// Commits changes to the target, or says why it is to be written whole.
     fn apply(
+        &mut self,
+        editor: &mut Editor,
+        changes: Vec<(String, KeyChanges)>,
+        properties: &BTreeMap<String, String>,
+    ) -> Result<std::result::Result<Committed, String>> {
+        match self.edit(editor, changes, properties) {
+            Err(error) if error.kind() == ErrorKind::Damaged => Ok(Err(error.to_string())),
+            applied => applied,
+        }
+    }
+
+    fn edit(
         &mut self,
         editor: &mut Editor,
         changes: Vec<(String, KeyChanges)>,
@@ -333,14 +355,12 @@ impl<'a> Run<'a> {
             let properties = branch_properties(properties.iter(), Some(&branch));
             edits.push(BranchEdit { branch, properties, changes });
         }
-        match editor.commit(edits, now_ms()) {
-            Ok(Ok(committed)) => {
+        match editor.commit(edits, now_ms())? {
+            Ok(committed) => {
                 self.summary.commits += 1;
                 Ok(Ok(committed))
             }
-            Ok(Err(Rewrite(why))) => Ok(Err(why)),
-            Err(error) if error.kind() == ErrorKind::Damaged => Ok(Err(error.to_string())),
-            Err(error) => Err(error),
+            Err(Rewrite(why)) => Ok(Err(why)),
         }
     }
 
@@ -463,9 +483,19 @@ impl<'a> Run<'a> {
 
     /// Catches up until nothing comes any more, compares, and lets go of the target.
     fn cut_over(&mut self, mut snapshot: Snapshot) -> Result<End> {
+        let mut is_new = false;
         for _ in 0..ROUNDS {
             self.observer.event(MigrateEvent::Comparing);
-            if let Some(difference) = self.difference(&snapshot)? {
+            let difference = match self.difference(&snapshot) {
+                Err(error) if error.kind() == ErrorKind::Damaged => Some(error.to_string()),
+                difference => difference?,
+            };
+            if let Some(difference) = difference {
+                if !is_new {
+                    is_new = true;
+                    self.write_whole(&snapshot, Some(&difference))?;
+                    continue;
+                }
                 let message = format!("is not what snapshot {} of the source is: {difference}", snapshot.id.short());
                 return Err(Error::new(ErrorKind::Damaged, self.place.home.name(), message));
             }

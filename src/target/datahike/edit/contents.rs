@@ -5,7 +5,7 @@ use crate::datahike::{IndexOrder, Node};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::datom::{Datom, encode_key};
 
-use super::super::nodes::{Child, refused};
+use crate::target::datahike::nodes::{Child, refused};
 
 /// A datom of a leaf.
 #[derive(Debug)]
@@ -26,6 +26,8 @@ pub(super) struct Entry {
     pub(super) address: Address,
     /// Datoms below it, where that is known.
     pub(super) count: Option<u64>,
+    /// A node that is too small and has no neighbour in its branch, which is too small then too: it is not written yet.
+    pub(super) loose: Option<Box<Contents>>,
 }
 
 /// A node.
@@ -62,7 +64,7 @@ impl Contents {
                 let entry = |(datom, address): (&Datom<'_>, &Address)| {
                     let (key, last) = keys(order, datom)?;
                     // Right above the leaves a child may be read to be counted; higher up it says so itself.
-                    Ok(Entry { key, last, address: *address, count: None })
+                    Ok(Entry { key, last, address: *address, count: None, loose: None })
                 };
                 let entries = branch.keys.iter().zip(&branch.addresses).map(entry).collect::<Result<_>>()?;
                 Ok(Self::Branch { level: branch.level, entries, count: branch.subtree_count })
@@ -92,6 +94,17 @@ impl Contents {
             Self::Leaf(rows) => Some(rows.len() as u64),
             Self::Branch { entries, count, .. } => count.or_else(|| entries.iter().map(|entry| entry.count).sum()),
         }
+    }
+
+    /// The key and the record of its last datom.
+    pub(super) fn last(&self) -> (Vec<u8>, Vec<u8>) {
+        let of_row = |row: &Row| (row.key.clone(), row.datom.clone());
+        let of_entry = |entry: &Entry| (entry.key.clone(), entry.last.clone());
+        match self {
+            Self::Leaf(rows) => rows.last().map(of_row),
+            Self::Branch { entries, .. } => entries.last().map(of_entry),
+        }
+        .unwrap_or_default()
     }
 
     /// This node and the one behind it as one.
@@ -126,6 +139,14 @@ impl Contents {
                 evenly(entries, parts).into_iter().map(part).collect()
             }
         }
+    }
+}
+
+impl Entry {
+    /// A child that is not written yet.
+    pub(super) fn loose(contents: Contents) -> Self {
+        let (key, last) = contents.last();
+        Self { key, last, address: Address::default(), count: contents.count(), loose: Some(Box::new(contents)) }
     }
 }
 

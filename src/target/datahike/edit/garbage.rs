@@ -19,14 +19,10 @@ pub(super) struct Garbage {
 }
 
 impl Garbage {
-    /// A commit did without these blobs and wrote others.
-    pub(super) fn replaced(&mut self, replaced: Vec<Address>, written: &[Address]) {
-        // With addresses that are hashes of content, what was replaced may have been written again.
-        let written: BTreeSet<_> = written.iter().collect();
-        self.young.retain(|address| !written.contains(address));
-        self.old.retain(|address| !written.contains(address));
+    /// A commit did without these blobs. Where addresses are hashes of content, it may have written some again.
+    pub(super) fn replaced(&mut self, replaced: Vec<Address>) {
         self.old.append(&mut self.young);
-        self.young = replaced.into_iter().filter(|address| !written.contains(address)).collect();
+        self.young = replaced;
     }
 
     /// Removes what was replaced before the last commit.

@@ -6,12 +6,12 @@
 
 use std::ops::Range;
 
-use super::super::nodes::{Child, Encoded};
 use super::contents::{Contents, Entry, Row};
 use super::nodes::Nodes;
 use crate::datahike::IndexOrder;
 use crate::datahike::node::Address;
 use crate::error::{Error, ErrorKind, Result};
+use crate::target::datahike::nodes::{Child, Encoded};
 
 /// What is done at a key: a datom is put, as the key of a record, or the one that is there goes.
 pub(super) type Change = (Vec<u8>, Option<Vec<u8>>);
@@ -40,7 +40,10 @@ impl IndexEditor<'_, '_> {
             let most = self.nodes.shape.branching_factor;
             contents = match contents {
                 Contents::Branch { entries, .. } if entries.is_empty() => Contents::Leaf(Vec::new()),
-                Contents::Branch { entries, .. } if entries.len() == 1 => return Ok((entries[0].address, grown)),
+                Contents::Branch { mut entries, .. } if entries.len() == 1 => match entries.remove(0) {
+                    Entry { loose: Some(contents), .. } => *contents,
+                    entry => return Ok((entry.address, grown)),
+                },
                 contents if contents.len() <= most => return Ok((self.write(contents)?.address, grown)),
                 contents => {
                     let (level, count) = (contents.level() + 1, contents.count());
@@ -57,7 +60,7 @@ impl IndexEditor<'_, '_> {
             Contents::Branch { level, entries, count } => {
                 let touched = share_out(&entries, changes);
                 let addresses: Vec<_> = touched.iter().map(|(child, _)| entries[*child].address).collect();
-                let read = self.nodes.reader.read(self.order, &addresses)?;
+                let read = self.nodes.read(self.order, &addresses)?;
                 let mut touched = touched.into_iter().zip(read).peekable();
                 let mut groups = Vec::with_capacity(entries.len());
                 let mut grown = 0;
@@ -74,14 +77,7 @@ impl IndexEditor<'_, '_> {
                         groups.push(Group::Loose(child));
                     }
                 }
-                self.join_small(&mut groups)?;
-                let mut entries = Vec::with_capacity(groups.len());
-                for group in groups {
-                    match group {
-                        Group::Kept(entry) => entries.push(entry),
-                        Group::Loose(contents) => entries.extend(self.write_parts(contents)?),
-                    }
-                }
+                let entries = self.settle(groups)?;
                 let count = count.and_then(|count| count.checked_add_signed(grown));
                 Ok((Contents::Branch { level, entries, count }, grown))
             }
@@ -111,23 +107,45 @@ impl IndexEditor<'_, '_> {
         Ok((Contents::Leaf(out), grown))
     }
 
-    /// Lets children that are too small take in a neighbour.
-    fn join_small(&mut self, groups: &mut Vec<Group>) -> Result<()> {
+    /// Lets children that are too small take in a neighbour, and writes those that changed. One that is too small and has
+    /// no neighbour stays loose.
+    fn settle(&mut self, mut groups: Vec<Group>) -> Result<Vec<Entry>> {
         let least = self.nodes.shape.branching_factor / 2;
+        let is_small = |group: &Group| matches!(group, Group::Loose(contents) if contents.len() < least);
         let mut at = 0;
         while at < groups.len() {
-            let is_small = matches!(&groups[at], Group::Loose(contents) if contents.len() < least);
-            if !is_small || groups.len() == 1 {
+            if !is_small(&groups[at]) || groups.len() == 1 {
                 at += 1;
                 continue;
             }
             let first = if at + 1 < groups.len() { at } else { at - 1 };
             let (one, next) = (groups.remove(first), groups.remove(first));
             let (one, next) = (self.loosen(one)?, self.loosen(next)?);
-            groups.insert(first, Group::Loose(one.join(next)?));
+            let joined = self.settle_inside(one.join(next)?)?;
+            groups.insert(first, Group::Loose(joined));
             at = first;
         }
-        Ok(())
+        let mut entries = Vec::with_capacity(groups.len());
+        for group in groups {
+            match group {
+                Group::Kept(entry) => entries.push(entry),
+                Group::Loose(contents) if contents.len() < least => entries.push(Entry::loose(contents)),
+                Group::Loose(contents) => entries.extend(self.write_parts(contents)?),
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Gives children that are loose the neighbours they have now.
+    fn settle_inside(&mut self, contents: Contents) -> Result<Contents> {
+        let Contents::Branch { level, entries, count } = contents else { return Ok(contents) };
+        let group = |entry: Entry| match entry {
+            Entry { loose: Some(contents), .. } => Group::Loose(*contents),
+            entry => Group::Kept(entry),
+        };
+        let is_settled = entries.iter().all(|entry| entry.loose.is_none());
+        let entries = if is_settled { entries } else { self.settle(entries.into_iter().map(group).collect())? };
+        Ok(Contents::Branch { level, entries, count })
     }
 
     fn loosen(&mut self, group: Group) -> Result<Contents> {
@@ -140,7 +158,7 @@ impl IndexEditor<'_, '_> {
     /// Reads a node that will be written anew.
     fn open(&mut self, address: Address) -> Result<Contents> {
         self.nodes.replace(address);
-        Ok(self.nodes.reader.read(self.order, &[address])?.remove(0))
+        Ok(self.nodes.read(self.order, &[address])?.remove(0))
     }
 
     /// Writes contents as nodes, none too large.
@@ -158,29 +176,27 @@ impl IndexEditor<'_, '_> {
         }
         let count = contents.count();
         let shape = self.nodes.shape;
-        let (encoded, key, last) = match contents {
-            Contents::Leaf(mut rows) => {
+        let (key, last) = contents.last();
+        let encoded = match contents {
+            Contents::Leaf(rows) => {
                 let datoms: Vec<&[u8]> = rows.iter().map(|row| row.datom.as_slice()).collect();
-                let encoded = shape.leaf(self.order, &datoms)?;
-                let last = rows.pop().unwrap_or(Row { key: Vec::new(), datom: Vec::new() });
-                (encoded, last.key, last.datom)
+                shape.leaf(self.order, &datoms)?
             }
             Contents::Branch { level, entries, .. } => {
-                let last = entries.last().map(|entry| (entry.key.clone(), entry.last.clone())).unwrap_or_default();
                 let children: Vec<Child> = entries.into_iter().map(Child::from).collect();
-                (shape.branch(level, &children, count.unwrap_or(0))?, last.0, last.1)
+                shape.branch(level, &children, count.unwrap_or(0))?
             }
         };
         let Encoded { address, value } = encoded;
         self.nodes.write(address, value)?;
-        Ok(Entry { key, last, address, count })
+        Ok(Entry { key, last, address, count, loose: None })
     }
 
     /// Learns how many datoms are below each child.
     fn count_children(&mut self, contents: &mut Contents) -> Result<()> {
         let Contents::Branch { entries, .. } = contents else { return Ok(()) };
         for entry in entries.iter_mut().filter(|entry| entry.count.is_none()) {
-            let mut child = self.nodes.reader.read(self.order, &[entry.address])?.remove(0);
+            let mut child = self.nodes.read(self.order, &[entry.address])?.remove(0);
             if child.count().is_none() {
                 self.count_children(&mut child)?;
             }

@@ -187,10 +187,10 @@ impl Editor {
         let prepared = self.prepare(edits, now, &mut new);
         if !matches!(prepared, Ok(Ok(()))) {
             // No head names what was written.
-            self.garbage.replaced(std::mem::take(&mut new.written), &[]);
+            self.garbage.replaced(std::mem::take(&mut new.written));
             return prepared.map(|prepared| prepared.map(|()| Committed::default()));
         }
-        let NewCommit { mut blobs, mut heads, branches, replaced, written } = new;
+        let NewCommit { mut blobs, mut heads, branches, replaced, .. } = new;
         write_heads(&mut blobs, &self.home.name(), &mut heads, now)?;
         let (blobs, bytes) = blobs.finish()?;
         for (name, schema, said) in branches {
@@ -201,7 +201,7 @@ impl Editor {
                 branch.said = said.unwrap_or(std::mem::take(&mut branch.said));
             }
         }
-        self.garbage.replaced(replaced, &written);
+        self.garbage.replaced(replaced);
         if !self.has_content_addresses() {
             self.garbage.remove_older(&*self.home)?;
         }

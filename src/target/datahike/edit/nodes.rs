@@ -2,12 +2,12 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::super::blobs::Blobs;
-use super::super::nodes::Shape;
 use super::contents::{Contents, Entry};
 use crate::datahike::node::Address;
 use crate::datahike::{IndexOrder, Store, StoreKey, hasch};
 use crate::error::{Error, ErrorKind, Result};
+use crate::target::datahike::blobs::Blobs;
+use crate::target::datahike::nodes::Shape;
 
 /// Bytes of values kept in memory.
 const KEPT_BYTES: usize = 16 << 20;
@@ -148,6 +148,15 @@ pub(super) struct Nodes<'s> {
 }
 
 impl Nodes<'_> {
+    /// Several nodes, in order, of this commit too.
+    pub(super) fn read(&mut self, order: IndexOrder, addresses: &[Address]) -> Result<Vec<Contents>> {
+        let is_on_its_way = |a: &Address| !self.reader.cache.values.contains_key(a) && self.written.contains(a);
+        if addresses.iter().any(is_on_its_way) {
+            self.blobs.flush()?;
+        }
+        self.reader.read(order, addresses)
+    }
+
     pub(super) fn write(&mut self, address: Address, value: Vec<u8>) -> Result<()> {
         self.blobs.node(address, &value)?;
         self.written.push(address);

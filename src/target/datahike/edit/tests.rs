@@ -128,10 +128,10 @@ fn run(branching_factor: usize, crypto_hash: bool, batches: &[Vec<(u16, bool)>])
             let mut nodes = Nodes { shape, reader, blobs, replaced, written };
             let (address, grown) = IndexEditor { order, nodes: &mut nodes }.edit(top, &changes).unwrap();
             assert_eq!(before as i64 + grown, model.len() as i64);
-            let NewCommit { blobs, replaced, written, .. } = new;
+            let NewCommit { blobs, replaced, .. } = new;
             blobs.finish().unwrap();
             top = address;
-            garbage.replaced(replaced, &written);
+            garbage.replaced(replaced);
             if !crypto_hash {
                 garbage.remove_older(&*home).unwrap();
             }
@@ -185,7 +185,7 @@ fn batches(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
     fn an_edited_index_is_what_a_set_is(factor in 4_usize..9, batches in batches(0..400, 1..160)) {
