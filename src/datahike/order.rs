@@ -50,6 +50,13 @@ impl IndexOrder {
         prefix
     }
 
+    /// What the keys of all datoms of an entity begin with, and no others: of the order by entity.
+    pub fn entity_prefix(e: i64) -> Vec<u8> {
+        let mut prefix = Vec::new();
+        put_long(e, &mut prefix);
+        prefix
+    }
+
     /// Appends the key of a datom in this order. No key begins with another.
     pub fn put_key(self, datom: &Datom<'_>, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         match self {

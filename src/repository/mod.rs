@@ -37,7 +37,7 @@ mod writer;
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 pub use caches::{CacheInfo, caches, remove_cache};
 pub use create::{CreateOptions, Protocol};
@@ -61,7 +61,7 @@ use around::Around;
 use overlay::Overlay;
 
 use crate::crypto::{Keyring, Keys};
-use crate::format::Config;
+use crate::format::{Config, IndexedPack};
 use crate::id::{KeySlotId, RepositoryId};
 use crate::index::Index;
 use crate::record::RecordKind;
@@ -83,6 +83,9 @@ struct Inner {
     index: RwLock<Index>,
     around: Around,
     overlay: Overlay,
+    /// Packs that are stored and that no index object lists yet: whoever commits next lists them first, because what is in
+    /// them counts as known.
+    unlisted: Mutex<Vec<IndexedPack>>,
     /// What sources want to find again, where there is no cache to keep it in.
     kept: Mutex<VecDeque<([u8; 32], Vec<u8>)>>,
 }
@@ -96,6 +99,10 @@ impl Repository {
     /// What was fixed when it was created.
     pub fn config(&self) -> &Config {
         &self.0.config
+    }
+
+    fn unlisted(&self) -> MutexGuard<'_, Vec<IndexedPack>> {
+        self.0.unlisted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where it is, as shown to people.

@@ -98,6 +98,7 @@ impl Repository {
             index,
             around: Around { is_far: inner.around.is_far, frames: inner.around.frames.clone(), ..Around::default() },
             overlay: Overlay::default(),
+            unlisted: Mutex::default(),
             kept: Mutex::default(),
         })))
     }
@@ -301,6 +302,7 @@ pub(super) fn assemble(
         index,
         around,
         overlay: Overlay::default(),
+        unlisted: Mutex::default(),
         kept: Mutex::default(),
     })))
 }

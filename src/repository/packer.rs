@@ -46,8 +46,6 @@ pub(super) struct Packer {
     uploading_bytes: u64,
     /// Packs of chunks that were started.
     started: u64,
-    /// Uploaded and not yet in an index object.
-    unindexed: Vec<IndexedPack>,
     unindexed_bytes: u64,
     indexed_at: Instant,
     /// Every pack this session has written.
@@ -91,7 +89,6 @@ impl Packer {
             uploads: VecDeque::new(),
             uploading_bytes: 0,
             started: 2,
-            unindexed: Vec::new(),
             unindexed_bytes: 0,
             indexed_at: Instant::now(),
             written: Vec::new(),
@@ -186,19 +183,25 @@ impl Packer {
         self.written.push(pack.id);
         self.stored_bytes += pack.size_bytes;
         self.unindexed_bytes += pack.size_bytes;
-        self.unindexed.push(pack);
+        self.repository.unlisted().push(pack);
         Ok(())
     }
 
     /// Packs first, then the index object that lists them: whoever sees it can read everything in it.
     fn write_index(&mut self) -> Result<()> {
         self.indexed_at = Instant::now();
-        if self.unindexed.is_empty() {
+        // Others wait until it is certain that these are listed: they may have taken for known what is in them.
+        let repository = self.repository.clone();
+        let mut unlisted = repository.unlisted();
+        if unlisted.is_empty() {
             return Ok(());
         }
-        let packs = std::mem::take(&mut self.unindexed);
+        repository.put_index(IndexContent { packs: unlisted.clone(), replaces: Vec::new() })?;
+        // Those of others too: a pruner may have taken them for orphans.
+        let others = unlisted.drain(..).map(|pack| pack.id).filter(|id| !self.written.contains(id));
+        let others: Vec<_> = others.collect();
+        self.written.extend(others);
         self.unindexed_bytes = 0;
-        self.repository.put_index(IndexContent { packs, replaces: Vec::new() })?;
         Ok(())
     }
 }

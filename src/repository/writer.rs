@@ -118,6 +118,22 @@ pub(super) struct Shared {
 struct Progress {
     jobs: usize,
     failure: Option<Error>,
+    /// Something was lost that counts as stored: nothing more may come of this session.
+    failed: bool,
+}
+
+impl Progress {
+    /// The error of a job, once; afterwards that there was one.
+    fn check(&mut self) -> Result<()> {
+        match self.failure.take() {
+            Some(error) => Err(error),
+            None if self.failed => {
+                let message = "something could not be stored, so nothing can be committed: begin anew";
+                Err(Error::new(ErrorKind::Failed, "session", message))
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 /// What a thread does next.
@@ -323,8 +339,12 @@ impl Writer {
         full.map_or(Ok(()), |blobs| self.submit(Job::Frame(blobs)))
     }
 
-    /// Makes everything written so far durable and indexed.
+    /// Makes everything written so far durable and indexed. After an error the session is of no use any more.
     pub fn flush(&mut self) -> Result<()> {
+        self.flush_all().inspect_err(|_| lock(&self.shared.unfinished).failed = true)
+    }
+
+    fn flush_all(&mut self) -> Result<()> {
         // What turns out not to pay as a delta joins the others.
         self.wait_for_jobs()?;
         let rest = lock(&self.shared.groups).take_all();
@@ -340,7 +360,7 @@ impl Writer {
         while progress.jobs > 0 {
             progress = self.shared.idle.wait(progress).unwrap_or_else(PoisonError::into_inner);
         }
-        progress.failure.take().map_or(Ok(()), Err)
+        progress.check()
     }
 
     /// Publishes a snapshot: packs, index, then the snapshot itself, which is the commit. `snapshot.id` must be
@@ -443,9 +463,7 @@ impl Writer {
             return Ok(());
         }
         let mut progress = lock(&self.shared.unfinished);
-        if let Some(error) = progress.failure.take() {
-            return Err(error);
-        }
+        progress.check()?;
         progress.jobs += 1;
         drop(progress);
         let jobs = self.jobs.as_ref().expect("the queue is closed on drop only");
@@ -502,6 +520,7 @@ fn work(shared: &Shared, queue: &Mutex<Receiver<Job>>) {
         let mut progress = lock(&shared.unfinished);
         progress.jobs -= 1;
         if let Err(error) = result {
+            progress.failed = true;
             progress.failure.get_or_insert(error);
         }
         shared.idle.notify_all();

@@ -49,6 +49,38 @@ async fn a_backup_that_dies_at_any_write_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_goes_on_after_any_failed_write_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, second) = (folder.path().join("1.edn"), folder.path().join("2.edn"));
+    write_history(&first, 1, 2, 700);
+    write_history(&second, 1, 4, 700);
+    let backend = SimulatedBackend::new();
+    let repository = create_on(Arc::new(backend.clone())).await;
+    backup(&repository, &first).await.unwrap();
+    let before = backend.snapshot();
+    for fate in [StoppedWrite::Dropped, StoppedWrite::Applied] {
+        for n in 0.. {
+            assert!(n < MANY, "the backup never ends");
+            backend.restore_state(before.clone());
+            let repository = open_on(Arc::new(backend.clone())).await.unwrap();
+            backend.stop_after_writes(n, fate);
+            let _ = back_up_with(&repository, &second, Duration::MAX).await;
+            let was_stopped = backend.is_stopped();
+            backend.heal();
+            // What it remembers of the attempt that failed must not count as stored.
+            let again = backup(&repository, &second).await.unwrap();
+            let fresh = open_on(Arc::new(backend.clone())).await.unwrap();
+            assert_restores(&fresh, &again, &second).await;
+            let report = ops::check(&fresh, ops::CheckOptions::default(), Arc::new(Silent)).await.unwrap();
+            assert!(report.is_sound(), "after {n} writes: {:?}", report.findings);
+            if !was_stopped {
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_prune_that_dies_at_any_write_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let backend = SimulatedBackend::new();

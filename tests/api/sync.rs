@@ -689,7 +689,8 @@ async fn what_fails_for_a_while_is_caught_up() {
     let summary = run.stop().await;
     let fresh = open_on(Arc::new(backend.clone())).await.unwrap();
     assert_eq!(restored(&fresh, summary.snapshot.unwrap().id, None).await, database.lines());
-    assert!(check_all(&fresh).await.is_sound());
+    let report = check_all(&fresh).await;
+    assert!(report.is_sound(), "{:?}", report.findings);
 }
 
 #[tokio::test(flavor = "multi_thread")]

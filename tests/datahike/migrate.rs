@@ -259,6 +259,129 @@ async fn every_branch_is_moved_and_new_ones_are_found() {
     assert_eq!(Store::open(migration.target().to_str().unwrap(), None).unwrap().branches().unwrap(), branches);
 }
 
+/// Says that another run writes to the target.
+fn take_away(target: &Path) {
+    let home = home::open(target.to_str().unwrap()).unwrap();
+    let migration = packstone::target::datahike::Migration::read(&home).unwrap().unwrap();
+    let taken = packstone::target::datahike::Migration { run: Some("elsewhere boot 1 1".to_owned()), ..migration };
+    taken.write(&*home).unwrap();
+}
+
+fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let file =
+        |entry: std::fs::DirEntry| (entry.file_name().into_string().unwrap(), std::fs::read(entry.path()).unwrap());
+    let mut all: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| file(entry.unwrap())).collect();
+    all.sort();
+    all
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_was_away_does_not_touch_what_another_one_has() {
+    let unpacked = Unpacked::fixture("store-bf8");
+    let heads = unpacked.heads(12);
+    unpacked.put_head(&heads[0].1);
+    let migration = Arc::new(Migration::of(unpacked.source()).await);
+    let following = {
+        let migration = Arc::clone(&migration);
+        tokio::spawn(async move { migration.run(MigrateOptions { once: false, ..once() }).await })
+    };
+    let until = |what: &str| {
+        tokio::task::block_in_place(|| {
+            for _ in 0..1000 {
+                if migration.said(what) > 0 {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            panic!("{what} does not happen: {:?}", migration.events.lock().unwrap());
+        });
+    };
+    until("Following");
+    // The source is away, and the run waits.
+    let away = unpacked.path().with_extension("away");
+    std::fs::rename(unpacked.path(), &away).unwrap();
+    until("Retrying");
+    take_away(&migration.target());
+    let before = files(&migration.target());
+    std::fs::rename(&away, unpacked.path()).unwrap();
+    unpacked.put_head(&heads.last().unwrap().1);
+    assert_eq!(following.await.unwrap().unwrap().end, MigrateEnd::TakenOver);
+    assert!(files(&migration.target()) == before, "nothing is written and nothing removed");
+}
+
+/// A store that another run takes away after so many writes.
+struct TakenAway {
+    home: FileHome,
+    writes: AtomicI64,
+    target: std::path::PathBuf,
+}
+
+impl StoreHome for TakenAway {
+    fn name(&self) -> String {
+        self.home.name()
+    }
+
+    fn get(&self, key: StoreKey) -> Result<Option<Bytes>> {
+        self.home.get(key)
+    }
+
+    fn stamps(&self, keys: &[StoreKey]) -> Result<Vec<Option<Stamp>>> {
+        self.home.stamps(keys)
+    }
+
+    fn put_many(&self, blobs: Vec<(StoreKey, Bytes)>) -> Result<()> {
+        let taken = self.writes.load(Ordering::SeqCst) < 0;
+        let head = StoreKey::keyword("db");
+        assert!(!taken || blobs.iter().all(|(key, _)| *key != head), "a head is written over that of another run");
+        self.home.put_many(blobs)?;
+        if self.writes.fetch_sub(1, Ordering::SeqCst) == 0 {
+            take_away(&self.target);
+        }
+        Ok(())
+    }
+
+    fn remove_many(&self, keys: &[StoreKey]) -> Result<()> {
+        assert!(keys.is_empty() || self.writes.load(Ordering::SeqCst) >= 0, "what another run may need is removed");
+        self.home.remove_many(keys)
+    }
+
+    fn list(&self) -> Result<Vec<StoreKey>> {
+        self.home.list()
+    }
+
+    fn traffic(&self) -> Traffic {
+        self.home.traffic()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_taken_over_from_at_any_write_leaves_heads_and_blobs() {
+    let unpacked = Unpacked::fixture("store-bf8");
+    let heads = unpacked.heads(12);
+    let mut taken = 0;
+    for writes in 1..40 {
+        let migration = Migration::of(unpacked.source()).await;
+        let target = migration.target();
+        let home = || -> Arc<dyn StoreHome> {
+            let home = FileHome::create(target.clone()).or_else(|_| FileHome::open(target.clone())).unwrap();
+            Arc::new(TakenAway { home, writes: AtomicI64::new(writes), target: target.clone() })
+        };
+        unpacked.put_head(&heads[0].1);
+        let first = migration.run_into(home(), once(), Stop::default()).await.unwrap();
+        if first.end == MigrateEnd::TakenOver {
+            taken += 1;
+            continue;
+        }
+        unpacked.put_head(&heads[1].1);
+        match migration.run_into(home(), once(), Stop::default()).await.unwrap().end {
+            MigrateEnd::TakenOver => taken += 1,
+            _ if writes > 20 => break,
+            _ => {}
+        }
+    }
+    assert!(taken > 3, "{taken} runs were taken over from");
+}
+
 /// A store of which only the first writes arrive.
 struct Crashing {
     home: FileHome,
@@ -443,6 +566,70 @@ async fn a_changed_schema_moves_datoms_between_indices() {
     assert_eq!(migration.said("anew"), 1, "{:?}", migration.events.lock().unwrap());
     migration.assert_equal("a value replaced").await;
     assert_eq!(migration.cut_over().await.unwrap().end, MigrateEnd::CutOver);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_that_comes_back_is_there() {
+    let scripted = Scripted::new().await;
+    let mut lines = attribute(1, ":a/n", 1, &[]);
+    lines.extend(history());
+    lines.extend((10..60).map(|e| format!("[{e} :a/n {e} {} true]", T + 2)));
+    scripted.becomes(&lines).await;
+    let migration = Migration::of(scripted.source()).await;
+    migration.once().await;
+    let doc = |t: i64, added: bool| format!("[1 :db/doc \"a number\" {} {added}]", T + t);
+    for t in 3..9 {
+        // Said and taken back, in one run: the schema is the one of two commits before.
+        lines.extend([doc(t, t % 2 == 1), instant(t)]);
+        scripted.becomes(&lines).await;
+        migration.once().await;
+        migration.assert_equal(&format!("t {t}")).await;
+    }
+    assert_eq!(migration.said("anew"), 0, "{:?}", migration.events.lock().unwrap());
+    assert_eq!(migration.cut_over().await.unwrap().end, MigrateEnd::CutOver);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_and_goes_between_two_commits_of_the_target_is_no_matter() {
+    let scripted = Scripted::new().await;
+    let brief = |values: &[i64]| {
+        let mut lines = attribute(3, ":a/brief", 1, &[":db/noHistory true"]);
+        lines.extend(history());
+        lines.extend((10..60).map(|e| format!("[{e} :a/brief {e} {} true]", T + 2)));
+        for (at, value) in values.iter().enumerate() {
+            let t = 3 + at as i64;
+            lines.push(instant(t));
+            // Without history what was is gone.
+            if at + 1 == values.len() {
+                lines.push(format!("[99 :a/brief {value} {} true]", T + t));
+            }
+        }
+        lines
+    };
+    scripted.becomes(&brief(&[1])).await;
+    let migration = Arc::new(Migration::of(scripted.source()).await);
+    let stop = Stop::default();
+    let following = {
+        let (migration, stop) = (Arc::clone(&migration), stop.clone());
+        tokio::spawn(async move {
+            let location = migration.target().to_str().unwrap().to_owned();
+            let options = MigrateOptions { once: false, interval: Duration::from_secs(5), ..once() };
+            migration.run_into(home::create(&location).unwrap(), options, stop).await
+        })
+    };
+    tokio::task::block_in_place(|| {
+        while migration.said("Following") == 0 {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    });
+    for upto in 2..6 {
+        scripted.becomes(&brief(&[1, 2, 3, 4, 5][..upto])).await;
+        tokio::time::sleep(Duration::from_millis(600)).await;
+    }
+    stop.ask();
+    assert_eq!(following.await.unwrap().unwrap().end, MigrateEnd::Stopped);
+    assert_eq!(migration.said("Lost"), 0, "{:?}", migration.events.lock().unwrap());
+    migration.assert_equal("brief").await;
 }
 
 /// What happens to one value: entity, value, and whether it is said or taken back.

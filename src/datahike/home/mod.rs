@@ -247,6 +247,17 @@ pub fn without_secrets(location: &str) -> String {
     }
 }
 
+/// A location as [`without_secrets`] gives it, which means the same in whatever directory the program runs.
+pub fn absolute(location: &str) -> String {
+    match remote_scheme(location) {
+        Some(_) => without_secrets(location),
+        None => match std::path::absolute(location) {
+            Ok(path) => path.to_string_lossy().into_owned(),
+            Err(_) => location.to_owned(),
+        },
+    }
+}
+
 /// Whether what stands before a colon is a scheme rather than part of a path.
 fn is_scheme(text: &str) -> bool {
     text.len() > 1 && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'+')

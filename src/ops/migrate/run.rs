@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::apply::{datom_changes, state_changes};
 use super::catch_up::between;
 use super::{MigrateEnd, MigrateEvent, MigrateObserver, MigrateOptions, MigrateSummary, Place};
-use crate::datahike::{Home, MAIN_BRANCH, Store, StoreKey};
+use crate::datahike::{Home, MAIN_BRANCH, Store, StoreKey, home};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{Outcome, Snapshot, TreeChanges};
 use crate::id::{SnapshotId, hex};
@@ -21,7 +21,9 @@ use crate::ops::{BackupOptions, Parent};
 use crate::progress::{Observer, Silent};
 use crate::repository::Repository;
 use crate::repository::machine::{Machine, now_ms};
-use crate::target::datahike::{BranchEdit, Committed, Editor, Migration, Phase, Rewrite, reachable, unneeded};
+use crate::target::datahike::{
+    BranchEdit, Committed, Editor, Guard, Migration, Phase, Rewrite, of_databases, reachable, unneeded,
+};
 
 /// The longest that a call waits before it looks whether it is to stop.
 const TICK: Duration = Duration::from_millis(250);
@@ -38,6 +40,32 @@ const ROUNDS: u32 = 5;
 enum End {
     Ended(MigrateEnd),
     Lost(String),
+}
+
+/// Transactions that wait for a commit.
+struct Held {
+    t: i64,
+    transactions: u64,
+    properties: Vec<(String, String)>,
+    changes: BTreeMap<String, KeyChanges>,
+}
+
+impl Held {
+    fn of(branches: Vec<String>, changed: Changed) -> Self {
+        let Changed { trees, t, transactions, properties, .. } = changed;
+        Self { t, transactions, properties, changes: by_branch(branches, trees) }
+    }
+
+    /// Takes in what came later; what is undone disappears.
+    fn then(&mut self, later: Self) {
+        self.t = later.t;
+        self.transactions += later.transactions;
+        self.properties.extend(later.properties);
+        for (branch, changes) in later.changes {
+            let earlier = self.changes.remove(&branch).unwrap_or_default();
+            self.changes.insert(branch, earlier.then(changes));
+        }
+    }
 }
 
 pub(super) struct Run<'a> {
@@ -112,6 +140,10 @@ impl<'a> Run<'a> {
                     // Where it is lost with every change, at most half of the time goes into comparing.
                     self.sleep(self.caught_up_in.min(self.options.retry_max_wait));
                 }
+                Err(_) if self.migration.is_some() && matches!(self.is_ours(), Ok(false)) => {
+                    self.summary.end = MigrateEnd::TakenOver;
+                    return Ok(self.summary);
+                }
                 Err(error) if self.may_pass(&error) && !self.stop.is_asked() => {
                     if self.summary.commits > commits {
                         wait = FIRST_WAIT;
@@ -136,14 +168,13 @@ impl<'a> Run<'a> {
 
     /// From catching up to the end.
     fn attempt(&mut self) -> Result<End> {
-        if self.migration.is_none() {
-            self.begin()?;
+        match self.migration {
+            None => self.begin()?,
+            Some(_) => self.require_ours()?,
         }
         let started = Instant::now();
         let snapshot = self.back_up_source()?;
-        if !self.catch_up(&snapshot)? {
-            return Ok(End::Ended(MigrateEnd::TakenOver));
-        }
+        self.catch_up(&snapshot)?;
         self.caught_up_in = started.elapsed();
         if self.options.cut_over {
             return self.cut_over(snapshot);
@@ -163,20 +194,22 @@ impl<'a> Run<'a> {
         self.observer.event(MigrateEvent::Following);
         let mut properties = snapshot.properties.iter().cloned().collect();
         let end = self.follow(&mut *changes, &mut editor, &mut properties);
-        match &end {
-            // What the other run writes may have the addresses of what was replaced here, where those are hashes.
-            Ok(End::Ended(MigrateEnd::TakenOver)) if editor.has_content_addresses() => {}
+        match self.clean(&mut editor) {
             // Of two errors the first says what is wrong.
-            Err(_) => drop(editor.clean()),
-            Ok(_) => drop(editor.clean()?),
+            Err(error) if end.is_ok() => Err(error),
+            _ => end,
         }
-        end
     }
 
     /// Finds out whose the target is, and says that this run writes to it.
     fn begin(&mut self) -> Result<()> {
-        let home = &self.place.home;
+        let place = Arc::clone(&self.place.home);
+        let home = &place;
         let source = self.followed.location();
+        let source = match source.strip_prefix("datahike:") {
+            Some(location) => format!("datahike:{}", home::absolute(location)),
+            None => source,
+        };
         let repository = self.repository.id().to_string();
         let mut migration = match Migration::read(home)? {
             Some(migration) => migration,
@@ -218,6 +251,7 @@ impl<'a> Run<'a> {
         }
         migration.run = Some(self.name.clone());
         self.write(migration)?;
+        self.require_ours()?;
         if let Some(other) = other {
             self.observer.event(MigrateEvent::TakingOver { run: &other, wait: GIVE_WAY });
             let until = Instant::now() + GIVE_WAY;
@@ -253,8 +287,9 @@ impl<'a> Run<'a> {
         FollowedDatahike::new(source).back_up(self.repository, &options, &Silent)
     }
 
-    /// Makes the target what a snapshot is; false when another run has taken over.
-    fn catch_up(&mut self, snapshot: &Snapshot) -> Result<bool> {
+    /// Makes the target what a snapshot is.
+    fn catch_up(&mut self, snapshot: &Snapshot) -> Result<()> {
+        self.require_ours()?;
         let has_head = self.place.home.get(StoreKey::keyword(MAIN_BRANCH))?.is_some();
         let changes = match has_head {
             false => {
@@ -264,16 +299,13 @@ impl<'a> Run<'a> {
             }
             true => match self.reconcile(snapshot)? {
                 Ok(changes) => Some(changes),
-                Err(_) if !self.is_ours()? => return Ok(false),
                 Err(reason) => {
                     self.write_whole(snapshot, Some(&reason))?;
                     None
                 }
             },
         };
-        if !self.is_ours()? {
-            return Ok(false);
-        }
+        self.require_ours()?;
         let mut migration = self.migration()?.clone();
         migration.phase = Phase::Following;
         migration.snapshot = Some(snapshot.id.to_string());
@@ -281,20 +313,22 @@ impl<'a> Run<'a> {
         self.write(migration)?;
         self.summary.snapshot = Some(snapshot.id);
         self.observer.event(MigrateEvent::CaughtUp { snapshot, changes });
-        Ok(true)
+        Ok(())
     }
 
     /// Puts into the target what differs from a snapshot; how many datoms came and went, or why it is to be written whole.
     fn reconcile(&mut self, snapshot: &Snapshot) -> Result<std::result::Result<(u64, u64), String>> {
         if has_no_history(snapshot) {
             // A state is stored as what it adds to the history of its parent, so trees cannot be compared.
-            return Ok(match self.first_difference(snapshot)? {
-                None => Ok((0, 0)),
-                Some(_) => Err("the database keeps no history".to_owned()),
-            });
+            return match self.first_difference(snapshot) {
+                Ok(None) => Ok(Ok((0, 0))),
+                Ok(Some(_)) => Ok(Err("the database keeps no history".to_owned())),
+                Err(error) if error.kind() == ErrorKind::Damaged => Ok(Err(error.to_string())),
+                Err(error) => Err(error),
+            };
         }
-        let known = self.known_target()?;
-        let target = match known.map_or_else(|| self.back_up_target(), Ok) {
+        let known = self.known_target();
+        let target = match known.and_then(|known| known.map_or_else(|| self.back_up_target(), Ok)) {
             Ok(target) => target,
             Err(error) if matches!(error.kind(), ErrorKind::Damaged | ErrorKind::Data) => {
                 return Ok(Err(error.to_string()));
@@ -320,7 +354,7 @@ impl<'a> Run<'a> {
             editor => editor?,
         };
         let applied = self.apply(&mut editor, changes, &properties);
-        editor.clean()?;
+        self.clean(&mut editor)?;
         Ok(applied?.map(|_| counts))
     }
 
@@ -355,7 +389,7 @@ impl<'a> Run<'a> {
             let properties = branch_properties(properties.iter(), Some(&branch));
             edits.push(BranchEdit { branch, properties, changes });
         }
-        match editor.commit(edits, now_ms())? {
+        match editor.commit(edits, now_ms(), Some(&self.guard()))? {
             Ok(committed) => {
                 self.summary.commits += 1;
                 Ok(Ok(committed))
@@ -370,17 +404,20 @@ impl<'a> Run<'a> {
         let home = Arc::clone(&self.place.home);
         // What cannot be read cannot be found, and stays: Datahike's own collector removes it.
         let before = if reason.is_some() { reachable(&home).unwrap_or_default() } else { BTreeSet::new() };
-        let had = if reason.is_some() { branch_keys(&home)? } else { Vec::new() };
+        let had = if reason.is_some() { branch_keys(&home).unwrap_or_default() } else { Vec::new() };
+        self.require_ours()?;
         let options = DatabaseOptions {
             memory_bytes: self.options.backup.memory_bytes,
             temporary: self.options.backup.temporary.clone(),
             replace: true,
+            guard: Some(self.guard()),
             ..DatabaseOptions::default()
         };
         let (location, progress) = (self.place.location.clone(), Arc::clone(&self.progress));
         let restored = restore_database(self.repository, snapshot.id, Arc::clone(&home), location, options, progress);
         self.repository.store().runtime().clone().block_on(restored)?;
         self.summary.rewrites += 1;
+        self.require_ours()?;
         if reason.is_some() {
             let now = reachable(&home)?;
             let gone: Vec<_> = before.difference(&now).map(StoreKey::address).collect();
@@ -399,6 +436,8 @@ impl<'a> Run<'a> {
         }
         let mut left = self.place.home.list()?;
         left.retain(|key| *key != Migration::key());
+        let left = of_databases(&self.place.home, &left)?;
+        self.require_ours()?;
         self.place.home.remove_many(&left)
     }
 
@@ -408,7 +447,8 @@ impl<'a> Run<'a> {
         editor: &mut Editor,
         properties: &mut BTreeMap<String, String>,
     ) -> Result<End> {
-        let mut held: Option<Changed> = None;
+        let mut held: Option<Held> = None;
+        let branches: Vec<String> = editor.branches().map(str::to_owned).collect();
         // Something may have changed since the backup.
         let mut noticed = Some(Instant::now());
         let mut look = true;
@@ -417,10 +457,13 @@ impl<'a> Run<'a> {
             if look {
                 match changes.next()? {
                     Step::Unchanged => noticed = noticed.filter(|_| held.is_some()),
-                    Step::Changed(changed) => match &mut held {
-                        Some(held) => held.then(changed),
-                        None => held = Some(changed),
-                    },
+                    Step::Changed(changed) => {
+                        let changed = Held::of(branches.clone(), changed);
+                        match &mut held {
+                            Some(held) => held.then(changed),
+                            None => held = Some(changed),
+                        }
+                    }
                     Step::Lost(reason) => lost = Some(reason),
                 }
             }
@@ -430,13 +473,10 @@ impl<'a> Run<'a> {
             if self.looked_at.elapsed() >= LOOK_AT_RUN && !self.is_ours()? {
                 return Ok(End::Ended(MigrateEnd::TakenOver));
             }
-            if let Some(changed) = held.take_if(|_| is_due) {
-                if !self.is_ours()? {
-                    return Ok(End::Ended(MigrateEnd::TakenOver));
-                }
-                if let Err(why) = self.take_over(editor, changed, properties, noticed.take())? {
-                    return Ok(End::Lost(why));
-                }
+            if let Some(held) = held.take_if(|_| is_due)
+                && let Err(why) = self.take_over(editor, held, properties, noticed.take())?
+            {
+                return Ok(End::Lost(why));
             }
             if is_asked {
                 return Ok(End::Ended(MigrateEnd::Stopped));
@@ -456,14 +496,13 @@ impl<'a> Run<'a> {
     fn take_over(
         &mut self,
         editor: &mut Editor,
-        changed: Changed,
+        held: Held,
         properties: &mut BTreeMap<String, String>,
         noticed: Option<Instant>,
     ) -> Result<std::result::Result<(), String>> {
-        let (t, transactions) = (changed.t, changed.transactions);
-        properties.extend(changed.properties);
-        let names: Vec<String> = editor.branches().map(str::to_owned).collect();
-        let changes = by_branch(names, changed.trees);
+        let Held { t, transactions, properties: changed, changes } = held;
+        properties.extend(changed);
+        let changes: Vec<_> = changes.into_iter().collect();
         let datoms = changes.iter().map(|(_, changes)| changes.log.len() as u64).sum();
         let committed = match self.apply(editor, changes, properties)? {
             Ok(committed) => committed,
@@ -501,14 +540,13 @@ impl<'a> Run<'a> {
             }
             let now = self.back_up_source()?;
             if now.id == snapshot.id {
-                if !self.is_ours()? {
-                    return Ok(End::Ended(MigrateEnd::TakenOver));
-                }
+                self.require_ours()?;
                 let mut migration = self.migration()?.clone();
                 if migration.alone {
                     // What killed runs left.
-                    let home = &self.place.home;
-                    home.remove_many(&unneeded(home)?)?;
+                    let left = unneeded(&self.place.home)?;
+                    self.require_ours()?;
+                    self.place.home.remove_many(&left)?;
                 }
                 migration.phase = Phase::CutOver;
                 migration.run = None;
@@ -519,9 +557,7 @@ impl<'a> Run<'a> {
                 return Ok(End::Ended(MigrateEnd::Stopped));
             }
             snapshot = now;
-            if !self.catch_up(&snapshot)? {
-                return Ok(End::Ended(MigrateEnd::TakenOver));
-            }
+            self.catch_up(&snapshot)?;
         }
         let message = "is still being written to: stop its writers, then cut over";
         Err(Error::new(ErrorKind::Busy, self.followed.location(), message))
@@ -559,6 +595,26 @@ impl<'a> Run<'a> {
             let example = example.map_or_else(String::new, |found| format!(", for one {:?}", found.datom));
             format!("branch :{} differs in {} datoms{example}", branch.branch, branch.differences_count)
         }))
+    }
+
+    /// Refuses to go on when another run has taken over.
+    fn require_ours(&mut self) -> Result<()> {
+        self.looked_at = Instant::now();
+        require_run(&self.place.home, &self.name)
+    }
+
+    /// The same, asked right before heads are written.
+    fn guard(&self) -> Guard {
+        let (home, name) = (Arc::clone(&self.place.home), self.name.clone());
+        Guard::new(move || require_run(&home, &name))
+    }
+
+    /// Removes what the editor has replaced, if nobody else may have built on it.
+    fn clean(&mut self, editor: &mut Editor) -> Result<()> {
+        if self.is_ours()? {
+            editor.clean()?;
+        }
+        Ok(())
     }
 
     /// Whether no other run has taken over.
@@ -609,6 +665,13 @@ impl<'a> Run<'a> {
     }
 }
 
+fn require_run(home: &Arc<dyn Home>, name: &str) -> Result<()> {
+    match Migration::read(home)?.and_then(|there| there.run) {
+        Some(run) if run == name => Ok(()),
+        _ => Err(Error::new(ErrorKind::Busy, home.name(), "another run has taken over")),
+    }
+}
+
 /// Whether a snapshot holds states only.
 fn has_no_history(snapshot: &Snapshot) -> bool {
     let is_view = |name: &str| name == "view" || (name.starts_with("branch/") && name.ends_with("/view"));
@@ -616,7 +679,7 @@ fn has_no_history(snapshot: &Snapshot) -> bool {
 }
 
 /// The changes of trees by the branches whose trees they are.
-fn by_branch(branches: Vec<String>, trees: Vec<TreeChanges>) -> Vec<(String, KeyChanges)> {
+fn by_branch(branches: Vec<String>, trees: Vec<TreeChanges>) -> BTreeMap<String, KeyChanges> {
     let mut trees: BTreeMap<String, TreeChanges> = trees.into_iter().map(|tree| (tree.name.clone(), tree)).collect();
     let mut keys = |name: &str| {
         let TreeChanges { put, removed, .. } = trees.remove(name).unwrap_or_default();
@@ -625,12 +688,12 @@ fn by_branch(branches: Vec<String>, trees: Vec<TreeChanges>) -> Vec<(String, Key
         all.sort_unstable();
         all
     };
-    let mut all = Vec::new();
+    let mut all = BTreeMap::new();
     for branch in branches {
         let (log, exceptions) = root_names(Some(&branch));
         let changes = KeyChanges { log: keys(&log), exceptions: keys(&exceptions) };
         if !changes.is_empty() {
-            all.push((branch, changes));
+            all.insert(branch, changes);
         }
     }
     all
@@ -666,9 +729,9 @@ fn machine(run: &str) -> Option<Machine> {
     Some(Machine { host, boot, process: parts.next()?.parse().ok()? })
 }
 
-/// Whether a run has certainly ended.
+/// Whether a run has certainly ended: also one that had the number this process has now.
 fn is_dead(run: &str) -> bool {
-    machine(run).is_some_and(|of| Machine::is_dead(&of.host, &of.boot, of.process))
+    machine(run).is_some_and(|of| of == Machine::this() || Machine::is_dead(&of.host, &of.boot, of.process))
 }
 
 /// The process of a run, if it is on this machine.

@@ -15,7 +15,7 @@ use crate::ops::values;
 use crate::progress::{Event, Observer};
 use crate::record::datom::number_bound;
 use crate::repository::Repository;
-use crate::target::datahike::{Description, Membership, Options, Target};
+use crate::target::datahike::{Description, Guard, Membership, Options, Target};
 
 /// What roots of branches other than the main one begin with.
 const BRANCH_PREFIX: &str = "branch/";
@@ -41,6 +41,8 @@ pub struct DatabaseOptions {
     pub temporary: Option<PathBuf>,
     /// A database that is there is replaced, when the new one is complete.
     pub replace: bool,
+    /// Asked before heads are written.
+    pub guard: Option<Guard>,
 }
 
 /// What was restored.
@@ -83,6 +85,7 @@ pub async fn restore_database(
             temporary: options.temporary.clone(),
             now: i64::try_from(since_1970.as_millis()).unwrap_or(0),
             replace: options.replace,
+            guard: options.guard.clone(),
             ..Options::default()
         };
         if options.branching_factor > 0 {

@@ -25,7 +25,9 @@ use crate::record::datom::Value;
 use crate::record::datom::fressian::Writer;
 
 pub use branch::{BranchWriter, Membership};
-pub use edit::{BranchEdit, Committed, DatomChange, Editor, FactPlaces, Places, Rewrite, reachable, unneeded};
+pub use edit::{
+    BranchEdit, Committed, DatomChange, Editor, FactPlaces, Places, Rewrite, of_databases, reachable, unneeded,
+};
 pub use migration::{Migration, Phase};
 pub use schema::{Schema, SchemaBuilder};
 
@@ -46,6 +48,29 @@ pub struct Options {
     pub now: i64,
     /// A database that the store holds is replaced: its heads, when all else is written.
     pub replace: bool,
+    /// Asked before that.
+    pub guard: Option<Guard>,
+}
+
+/// Asked right before heads are written; an error leaves those that are there.
+#[derive(Clone)]
+pub struct Guard(Arc<dyn Fn() -> Result<()> + Send + Sync>);
+
+impl Guard {
+    /// Asks `check`.
+    pub fn new(check: impl Fn() -> Result<()> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(check))
+    }
+
+    fn ask(guard: Option<&Self>) -> Result<()> {
+        guard.map_or(Ok(()), |guard| guard.0())
+    }
+}
+
+impl std::fmt::Debug for Guard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Guard")
+    }
 }
 
 impl Default for Options {
@@ -57,6 +82,7 @@ impl Default for Options {
             temporary: None,
             now: 0,
             replace: false,
+            guard: None,
         }
     }
 }
@@ -146,7 +172,7 @@ impl Target {
     pub fn finish(mut self) -> Result<Written> {
         let name = self.home.name();
         let refused = |why| Error::new(ErrorKind::Data, name.clone(), "branches").because(why);
-        write_heads(&mut self.blobs, &name, self.heads.as_mut_slice(), self.options.now)?;
+        write_heads(&mut self.blobs, &name, self.heads.as_mut_slice(), self.options.now, self.options.guard.as_ref())?;
         let names = self.heads.iter().map(|head| Value::Keyword(head.branch.clone().into())).collect();
         let mut writer = Writer::new();
         writer.value(&Value::Set(names)).map_err(refused)?;
@@ -162,7 +188,7 @@ impl Target {
 
 /// Writes commits and heads when everything before is durable: a commit stands before the head that names it, and the
 /// main branch behind the others.
-fn write_heads(blobs: &mut Blobs, name: &str, heads: &mut [Head], now: i64) -> Result<()> {
+fn write_heads(blobs: &mut Blobs, name: &str, heads: &mut [Head], now: i64, guard: Option<&Guard>) -> Result<()> {
     let refused = |why| Error::new(ErrorKind::Data, name, "head").because(why);
     let plain = crate::datahike::Compression::None;
     blobs.flush()?;
@@ -173,6 +199,7 @@ fn write_heads(blobs: &mut Blobs, name: &str, heads: &mut [Head], now: i64) -> R
     blobs.flush()?;
     heads.sort_by_key(|head| head.branch == MAIN_BRANCH);
     for head in &*heads {
+        Guard::ask(guard)?;
         let key = Value::Keyword(head.branch.clone().into());
         blobs.put(encode_head::blob(&key, Lifetime::Mutable, &head.record, now, plain).map_err(refused)?)?;
         blobs.flush()?;

@@ -188,26 +188,15 @@ impl SchemaBuilder {
 }
 
 /// Entities of Datahike's own schema have ids up to this one; today 54 of them.
-const LAST_SYSTEM_ENTITY: i64 = 255;
+pub(super) const LAST_SYSTEM_ENTITY: i64 = 255;
 
-/// Whether a datom of this attribute may describe an attribute.
-pub(super) fn may_describe(attribute: &Attribute<'_>, references: bool) -> bool {
-    match attribute {
-        Attribute::Keyword(name) => !references && is_schema(name),
-        Attribute::Id(id) => (0..=LAST_SYSTEM_ENTITY).contains(id),
-        Attribute::String(_) => false,
-    }
-}
-
-/// All attributes whose datoms may describe attributes.
-pub(super) fn describing(references: bool) -> Vec<Attribute<'static>> {
-    if references {
-        return (0..=LAST_SYSTEM_ENTITY).map(Attribute::Id).collect();
-    }
+/// All attributes whose datoms may describe attributes, where attributes are keywords.
+pub(super) fn describing() -> BTreeSet<Attribute<'static>> {
     SCHEMA_ATTRIBUTES.into_iter().chain(ENTITY_ATTRIBUTES).map(|name| Attribute::Keyword(name.into())).collect()
 }
 
-fn is_schema(name: &str) -> bool {
+/// Whether an attribute describes attributes.
+pub(super) fn is_schema(name: &str) -> bool {
     SCHEMA_ATTRIBUTES.contains(&name) || ENTITY_ATTRIBUTES.contains(&name)
 }
 

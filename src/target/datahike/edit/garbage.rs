@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use crate::datahike::node::Address;
 use crate::datahike::walk::VisitedLeaf;
-use crate::datahike::{Head, Home, NodeKey, Stamp, Store, StoreKey, Visitor, Walk};
+use crate::datahike::{Blob, Head, Home, Node, NodeKey, Stamp, Store, StoreKey, Visitor, Walk, field};
 use crate::error::{Error, Result};
-use crate::target::datahike::Migration;
+use crate::record::datom::Value;
+
+/// Blobs read at once.
+const AT_ONCE: usize = 64;
 
 /// What is no longer named by any head, but was once.
 #[derive(Debug, Default)]
@@ -54,16 +57,36 @@ pub fn reachable(home: &Arc<dyn Home>) -> Result<BTreeSet<Address>> {
     Ok(all)
 }
 
-/// The blobs of a store that neither a database nor a migration needs.
+/// The blobs of databases, nodes, commits and schemas, that no head names.
 pub fn unneeded(home: &Arc<dyn Home>) -> Result<Vec<StoreKey>> {
     let needed: BTreeSet<StoreKey> = reachable(home)?.iter().map(StoreKey::address).collect();
-    let mut others: Vec<_> = ["branches"].map(StoreKey::keyword).into();
-    others.push(Migration::key());
     let store = Store::new(Arc::clone(home), None);
-    others.extend(store.branches()?.iter().map(|branch| StoreKey::keyword(branch)));
+    let heads: BTreeSet<StoreKey> = store.branches()?.iter().map(|branch| StoreKey::keyword(branch)).collect();
     let mut all = home.list()?;
-    all.retain(|key| !needed.contains(key) && !others.contains(key));
-    Ok(all)
+    all.retain(|key| !needed.contains(key) && !heads.contains(key));
+    of_databases(home, &all)
+}
+
+/// Those of some blobs that are what databases are made of, and not what somebody else keeps beside them.
+pub fn of_databases(home: &Arc<dyn Home>, keys: &[StoreKey]) -> Result<Vec<StoreKey>> {
+    let mut found = Vec::new();
+    for keys in keys.chunks(AT_ONCE) {
+        for (key, stored) in keys.iter().zip(home.get_many(keys)?) {
+            let Some(Ok(blob)) = stored.map(|stored| Blob::decode(&stored, None)) else { continue };
+            if matches!(blob.key, Value::Uuid(_)) && is_of_database(&blob) {
+                found.push(*key);
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn is_of_database(blob: &Blob) -> bool {
+    if Node::decode(&blob.bytes).is_ok() {
+        return true;
+    }
+    let has = |name: &str| blob.value().is_ok_and(|value| field(&value, name).is_some());
+    has("eavt-key") || (has("schema") && has("rschema"))
 }
 
 fn of_head(store: &Store, head: &Head, all: &mut BTreeSet<Address>) -> Result<()> {

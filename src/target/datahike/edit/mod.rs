@@ -17,8 +17,8 @@ use super::blobs::Blobs;
 use super::branch::{State, head, schema_blob};
 use super::config::Configuration;
 use super::nodes::Shape;
-use super::schema::{Properties, Schema, SchemaBuilder};
-use super::{Description, Identity, Options, write_heads};
+use super::schema::{LAST_SYSTEM_ENTITY, Properties, Schema, SchemaBuilder, describing};
+use super::{Description, Guard, Identity, Options, write_heads};
 use crate::datahike::encode_head::WrittenIndex;
 use crate::datahike::node::Address;
 use crate::datahike::{Head, Home, IndexOrder, IndexRoot, SYSTEM_TRANSACTION, Store, field};
@@ -26,7 +26,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::record::datom::{Attribute, Datom, Value, decode_key};
 use contents::keys;
 use garbage::Garbage;
-pub use garbage::{reachable, unneeded};
+pub use garbage::{of_databases, reachable, unneeded};
 use index::{Change, IndexEditor};
 use nodes::{Cache, NodeReader, Nodes};
 
@@ -108,6 +108,8 @@ struct Branch {
     shape: Shape,
     schema: Schema,
     said: Said,
+    /// Attributes of such datoms.
+    describing: BTreeSet<Attribute<'static>>,
 }
 
 impl Editor {
@@ -177,12 +179,18 @@ impl Editor {
         Ok(found)
     }
 
-    /// Makes changes in several branches and commits each; the main one last. `now` is in milliseconds since 1970.
+    /// Makes changes in several branches and commits each; the main one last. `now` is in milliseconds since 1970; `guard` is
+    /// asked before the heads are written.
     ///
     /// # Errors
     /// [`ErrorKind::Busy`] when somebody else has written a head since it was read, [`ErrorKind::Damaged`] when an index is
     /// not what the others are.
-    pub fn commit(&mut self, edits: Vec<BranchEdit>, now: i64) -> Result<Result<Committed, Rewrite>> {
+    pub fn commit(
+        &mut self,
+        edits: Vec<BranchEdit>,
+        now: i64,
+        guard: Option<&Guard>,
+    ) -> Result<Result<Committed, Rewrite>> {
         let mut new = NewCommit::new(Blobs::new(Arc::clone(&self.home), now));
         let prepared = self.prepare(edits, now, &mut new);
         if !matches!(prepared, Ok(Ok(()))) {
@@ -191,7 +199,7 @@ impl Editor {
             return prepared.map(|prepared| prepared.map(|()| Committed::default()));
         }
         let NewCommit { mut blobs, mut heads, branches, replaced, .. } = new;
-        write_heads(&mut blobs, &self.home.name(), &mut heads, now)?;
+        write_heads(&mut blobs, &self.home.name(), &mut heads, now, guard)?;
         let (blobs, bytes) = blobs.finish()?;
         for (name, schema, said) in branches {
             let head = self.store.head(&name)?;
@@ -228,9 +236,8 @@ impl Editor {
             let indices = edit_indices(&mut nodes, branch, &schema, &edit.changes)?;
             let (schema_key, blob) = schema_blob(&schema, shape, now)?;
             if branch.head.schema_key != Some(schema_key) {
+                // Named by its content: it may be another branch's too, or come back. It is never removed here.
                 new.blobs.put(blob)?;
-                new.written.push(schema_key);
-                new.replaced.extend(branch.head.schema_key);
             }
             new.replaced.extend(branch.head.commit);
             let state = new_state(branch, &edit, indices, schema_key, now)?;
@@ -289,9 +296,14 @@ impl Editor {
         }
         let shape = Shape { branching_factor, crypto_hash: head.has_content_addresses(), seconds: 0 };
         let references = head.has_attribute_references();
-        let nothing = BTreeMap::new();
-        let mut branch = Branch { head, shape, schema: empty_schema()?, said: nothing };
-        let prefixes = schema_prefixes(references);
+        let (schema, said) = (empty_schema()?, Said::new());
+        let mut branch = Branch { head, shape, schema, said, describing: BTreeSet::new() };
+        branch.describing = match references {
+            true => self.described_by(&branch)?,
+            false => describing(),
+        };
+        let mut prefixes: Vec<_> = branch.describing.iter().map(IndexOrder::attribute_prefix).collect();
+        prefixes.sort_unstable();
         let mut said = BTreeMap::new();
         let aevt = (IndexOrder::Aevt, false);
         find(NodeReader::new(&self.store, &mut self.cache), &branch, aevt, &prefixes, &mut |record| {
@@ -302,6 +314,25 @@ impl Editor {
         branch.schema = learn(&said, references)?;
         branch.said = said;
         Ok(branch)
+    }
+
+    /// The ids of the attributes that describe attributes: Datahike's own entities say which they are.
+    fn described_by(&mut self, branch: &Branch) -> Result<BTreeSet<Attribute<'static>>> {
+        let prefixes: Vec<_> = (0..=LAST_SYSTEM_ENTITY).map(IndexOrder::entity_prefix).collect();
+        let (mut itself, mut named) = (None, Vec::new());
+        let eavt = (IndexOrder::Eavt, false);
+        find(NodeReader::new(&self.store, &mut self.cache), branch, eavt, &prefixes, &mut |record| {
+            let datom = decode(record)?;
+            if let (Attribute::Id(id), Value::Keyword(name)) = (&datom.a, &datom.v) {
+                if name == "db/ident" && *id == datom.e {
+                    itself = Some(*id);
+                }
+                named.push((*id, datom.e, name.clone().into_owned()));
+            }
+            Ok(())
+        })?;
+        let is_describing = |(a, _, name): &(i64, i64, String)| Some(*a) == itself && super::schema::is_schema(name);
+        Ok(named.into_iter().filter(is_describing).map(|(_, e, _)| Attribute::Id(e)).collect())
     }
 
     fn find(
@@ -466,11 +497,10 @@ fn configuration(branch: &Branch, edit: &BranchEdit, schema: &Schema, location: 
 
 /// What is said about attributes after the changes; nothing where that stays.
 fn said_after(branch: &Branch, changes: &[DatomChange]) -> Result<Option<Said>> {
-    let references = branch.head.has_attribute_references();
     let mut said = None;
     for change in changes.iter().filter(|change| change.current != change.before.current) {
         let datom = decode(&change.datom)?;
-        if !super::schema::may_describe(&datom.a, references) {
+        if !branch.describing.contains(&datom.a) {
             continue;
         }
         let (key, record) = keys(IndexOrder::Eavt, &datom)?;
@@ -497,13 +527,6 @@ fn learn(said: &Said, references: bool) -> Result<Schema> {
 
 fn empty_schema() -> Result<Schema> {
     SchemaBuilder::default().finish(false)
-}
-
-/// What the keys of datoms begin with that may describe attributes, ascending.
-fn schema_prefixes(references: bool) -> Vec<Vec<u8>> {
-    let mut prefixes: Vec<_> = super::schema::describing(references).iter().map(IndexOrder::attribute_prefix).collect();
-    prefixes.sort_unstable();
-    prefixes
 }
 
 fn decode(record: &[u8]) -> Result<Datom<'_>> {

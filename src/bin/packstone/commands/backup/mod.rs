@@ -2,6 +2,7 @@
 
 pub mod datahike;
 mod files;
+pub mod naming;
 mod paths;
 mod words;
 
@@ -28,6 +29,7 @@ use crate::progress::Status;
 use crate::{describe, period, reference, size, time};
 use datahike::DatahikeArguments;
 use files::FileArguments;
+use naming::Naming;
 
 /// Back up files or datoms into a new snapshot
 ///
@@ -66,15 +68,8 @@ pub struct Arguments {
     /// Give the entities of a Datomic log ids that Datahike can have; their own are kept as :packstone/original-id
     #[arg(long, help_heading = "Datoms")]
     remap_ids: bool,
-    /// Name of the backup job; snapshots of one host and label follow one another [default: the source]
-    #[arg(long, value_name = "TEXT")]
-    label: Option<String>,
-    /// Tags for the snapshot, separated by commas (repeatable)
-    #[arg(long, value_name = "TAG,...", value_delimiter = ',')]
-    tag: Vec<String>,
-    /// Name of the machine [default: this one's]
-    #[arg(short = 'H', long, env = "PACKSTONE_HOST", hide_env_values = true)]
-    host: Option<String>,
+    #[command(flatten)]
+    naming: Naming,
     /// Time of the snapshot, RFC 3339 or `2026-01-31 12:00:00` [default: now]
     #[arg(long, value_parser = time::parse)]
     time: Option<i64>,
@@ -173,7 +168,7 @@ pub(super) fn compression_level(text: &str) -> Result<i32, String> {
 
 pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
     let sources = arguments.sources(context)?;
-    if sources.len() > 1 && arguments.label.is_some() {
+    if sources.len() > 1 && arguments.naming.label.is_some() {
         return Err(Failure::usage("--label", "names one backup job, but there are several sources"));
     }
     let repository = context.open_for(if arguments.dry_run { Intent::Reading } else { Intent::Writing })?;
@@ -315,9 +310,6 @@ impl Arguments {
             Some(text) => Parent::Snapshot(reference::find_one(context, repository, text, &Filters::default())?.id),
         };
         Ok(BackupOptions {
-            host: self.host.clone(),
-            label: self.label.clone(),
-            tags: self.tag.iter().map(|tag| tag.trim().to_owned()).filter(|tag| !tag.is_empty()).collect(),
             time_ms: self.time,
             parent,
             class: match self.class {
@@ -337,7 +329,7 @@ impl Arguments {
             partial_every: self.partial_every,
             dry_run: self.dry_run,
             skip_if_unchanged: self.skip_if_unchanged,
-            ..Default::default()
+            ..self.naming.options()
         })
     }
 

@@ -14,6 +14,7 @@ use packstone::ops::{self, BackupOptions, DatahikeSource, FollowedDatahike, Migr
 use packstone::{Error, ErrorKind};
 
 use crate::commands::backup::datahike::secret;
+use crate::commands::backup::naming::Naming;
 use crate::context::Context;
 use crate::exit::{Code, Failure, Result};
 use crate::location::{self, Location};
@@ -57,15 +58,8 @@ pub struct Arguments {
     /// File with the key of an encrypted source, as text [default: the variable PACKSTONE_DATAHIKE_KEY]
     #[arg(long, value_name = "FILE")]
     datahike_key_file: Option<PathBuf>,
-    /// Name of the backup job of the source [default: the source]
-    #[arg(long, value_name = "TEXT")]
-    label: Option<String>,
-    /// Tags for the snapshots, separated by commas (repeatable)
-    #[arg(long, value_name = "TAG,...", value_delimiter = ',')]
-    tag: Vec<String>,
-    /// Name of the machine [default: this one's]
-    #[arg(short = 'H', long, env = "PACKSTONE_HOST", hide_env_values = true)]
-    host: Option<String>,
+    #[command(flatten)]
+    naming: Naming,
 }
 
 pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
@@ -112,12 +106,12 @@ fn place(text: &str, otherwise: &str) -> Result<String> {
 fn hinted(error: Error) -> Failure {
     let hint = match error.kind() {
         ErrorKind::AlreadyExists => "name an empty or a new place, or the one this migration began with",
-        ErrorKind::Busy => "with --cutover this run takes over from another one",
+        ErrorKind::Busy if error.message().ends_with("is migrating to it") => {
+            "with --cutover this run takes over from that one"
+        }
         _ => return error.into(),
     };
-    let is_source = error.message().contains("stop its writers");
-    let failure = Failure::from(error);
-    if is_source { failure } else { failure.hint(hint) }
+    Failure::from(error).hint(hint)
 }
 
 impl Arguments {
@@ -132,14 +126,11 @@ impl Arguments {
 
     fn options(&self, context: &Context) -> MigrateOptions {
         let backup = BackupOptions {
-            host: self.host.clone(),
-            label: self.label.clone(),
-            tags: self.tag.iter().map(|tag| tag.trim().to_owned()).filter(|tag| !tag.is_empty()).collect(),
             // Beside what is sorted, nodes of the target are kept.
             memory_bytes: context.sorting_memory_bytes() / 2,
             temporary: context.global.temp_dir.clone(),
             skip_if_unchanged: true,
-            ..BackupOptions::default()
+            ..self.naming.options()
         };
         MigrateOptions {
             backup,

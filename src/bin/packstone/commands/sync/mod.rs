@@ -16,6 +16,7 @@ use packstone::ops::{self, BackupOptions, DatahikeSource, FollowedDatahike, Stop
 use packstone::repository::Repository;
 
 use crate::commands::backup::datahike::DatahikeArguments;
+use crate::commands::backup::naming::Naming;
 use crate::context::Context;
 use crate::exit::{Code, Failure, Result};
 use crate::location::{self, Location};
@@ -64,15 +65,8 @@ pub struct Arguments {
     metrics_file: Option<PathBuf>,
     #[command(flatten)]
     datahike: DatahikeArguments,
-    /// Name of the backup job; snapshots of one host and label follow one another [default: the source]
-    #[arg(long, value_name = "TEXT")]
-    label: Option<String>,
-    /// Tags for the snapshots, separated by commas (repeatable)
-    #[arg(long, value_name = "TAG,...", value_delimiter = ',')]
-    tag: Vec<String>,
-    /// Name of the machine [default: this one's]
-    #[arg(short = 'H', long, env = "PACKSTONE_HOST", hide_env_values = true)]
-    host: Option<String>,
+    #[command(flatten)]
+    naming: Naming,
 }
 
 pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
@@ -186,13 +180,10 @@ impl Arguments {
 
     fn options(&self, context: &Context) -> SyncOptions {
         let backup = BackupOptions {
-            host: self.host.clone(),
-            label: self.label.clone(),
-            tags: self.tag.iter().map(|tag| tag.trim().to_owned()).filter(|tag| !tag.is_empty()).collect(),
             memory_bytes: context.sorting_memory_bytes(),
             temporary: context.global.temp_dir.clone(),
             skip_if_unchanged: true,
-            ..BackupOptions::default()
+            ..self.naming.options()
         };
         SyncOptions {
             backup,
