@@ -506,6 +506,35 @@ async fn a_target_that_was_damaged_is_written_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_head_that_was_damaged_is_written_anew_and_what_others_keep_there_stays() {
+    use packstone::datahike::Compression;
+    use packstone::datahike::encode_head::{Lifetime, blob};
+    use packstone::record::datom::{Value, fressian::Writer};
+    let unpacked = Unpacked::fixture("store-bf8");
+    let heads = unpacked.heads(12);
+    unpacked.put_head(&heads[0].1);
+    let migration = Migration::of(unpacked.source()).await;
+    migration.once().await;
+    let mut value = Writer::new();
+    value.value(&Value::String(b"a picture".to_vec().into())).unwrap();
+    let value = value.finish();
+    let kept = [Value::Uuid([7; 16]), Value::Keyword("app/settings".into())];
+    let kept = kept.map(|key| blob(&key, Lifetime::Immutable, &value, 0, Compression::None).unwrap());
+    let home = home::open(migration.target().to_str().unwrap()).unwrap();
+    home.put_many(kept.to_vec()).unwrap();
+    std::fs::write(migration.target().join(StoreKey::keyword("db").file_name()), b"no head at all").unwrap();
+    unpacked.put_head(&heads[1].1);
+    migration.once().await;
+    assert_eq!(migration.said("anew"), 1, "{:?}", migration.events.lock().unwrap());
+    migration.assert_equal("a head").await;
+    assert_eq!(migration.cut_over().await.unwrap().end, MigrateEnd::CutOver);
+    migration.assert_equal("a head, cut over").await;
+    for (key, bytes) in kept {
+        assert_eq!(home.get(key).unwrap(), Some(bytes));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_this_migration_is_left_alone() {
     let unpacked = Unpacked::fixture("store-bf8");
     let migration = Migration::of(unpacked.source()).await;
