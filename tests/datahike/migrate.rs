@@ -226,7 +226,7 @@ async fn a_run_follows_until_another_one_cuts_over() {
     let until = |what: String| {
         let migration = Arc::clone(&migration);
         tokio::task::block_in_place(move || {
-            for _ in 0..1000 {
+            for _ in 0..6000 {
                 if migration.said(&what) > 0 {
                     return;
                 }
@@ -287,7 +287,7 @@ async fn a_run_that_was_away_does_not_touch_what_another_one_has() {
     };
     let until = |what: &str| {
         tokio::task::block_in_place(|| {
-            for _ in 0..1000 {
+            for _ in 0..6000 {
                 if migration.said(what) > 0 {
                     return;
                 }

@@ -58,7 +58,7 @@ async fn follow(name: &str, least: usize) {
         tokio::spawn(async move { ops::sync(&repository, followed, options, stop, Arc::new(observer)).await })
     };
     let until = |what: &dyn Fn(&Durable) -> bool| {
-        for _ in 0..1000 {
+        for _ in 0..6000 {
             if what(&durable.lock().unwrap()) {
                 return;
             }
