@@ -4,7 +4,7 @@
     datahike.py PACKSTONE STORE WRITER [--work FOLDER] [--changes 1,100,10000]
 
 STORE is copied. WRITER is a command that commits to a store: `{store}` stands for its folder, `{count}` for how many
-operations the transaction has. The key is a key file, so that no password is stretched.
+operations the transaction has at most. The key is a key file, so that no password is stretched.
 """
 
 import argparse
@@ -65,7 +65,7 @@ def main():
         size = folder_bytes(store)
         read = summary.get("total_bytes_processed", summary.get("bytes_read", 0))
         written = folder_bytes(work / "repository") - before
-        print(f"{name:34} read {read:>12} ({read / size:7.2%} of {size}) written {written:>11} "
+        print(f"{name:42} read {read:>12} ({read / size:7.2%} of {size}) written {written:>11} "
               f"cpu {took['cpu_ms']:>6} ms wall {took['wall_ms']:>6} ms rss {took['rss_mib']:>6} MiB", flush=True)
         return summary
 
@@ -73,7 +73,7 @@ def main():
     backup("nothing changed")
     for count in args.changes.split(",") if args.writer else []:
         subprocess.run(args.writer.format(store=store, count=count), shell=True, check=True, stdout=subprocess.DEVNULL)
-        backup(f"transaction of {count} operations")
+        backup(f"transaction of {count} operations at most")
     if args.writer:
         subprocess.run(args.writer.format(store=store, count=1), shell=True, check=True, stdout=subprocess.DEVNULL)
         backup("transaction of 1, everything read", "--full")

@@ -61,7 +61,8 @@ use around::Around;
 use overlay::Overlay;
 
 use crate::crypto::{Keyring, Keys};
-use crate::format::{Config, IndexedPack};
+use crate::error::Result;
+use crate::format::{Config, IndexedPack, ObjectPath};
 use crate::id::{KeySlotId, RepositoryId};
 use crate::index::Index;
 use crate::record::RecordKind;
@@ -99,6 +100,21 @@ impl Repository {
     /// What was fixed when it was created.
     pub fn config(&self) -> &Config {
         &self.0.config
+    }
+
+    /// Makes sure that packs of earlier sessions which no index object lists are still there: a pruner takes them for
+    /// orphans, and its record may be gone too. Those that are gone count as condemned. To be asked when a session is
+    /// registered, so that none goes later.
+    fn look_for_unlisted(&self) -> Result<()> {
+        let packs: Vec<_> = self.unlisted().iter().map(|pack| pack.id).collect();
+        let mut gone = Vec::new();
+        for pack in packs {
+            if self.store().stat(&ObjectPath::pack(pack))?.is_none() {
+                gone.push(pack);
+            }
+        }
+        self.index().write().unwrap_or_else(PoisonError::into_inner).condemn(&gone);
+        Ok(())
     }
 
     fn unlisted(&self) -> MutexGuard<'_, Vec<IndexedPack>> {

@@ -193,6 +193,10 @@ impl Packer {
         // Others wait until it is certain that these are listed: they may have taken for known what is in them.
         let repository = self.repository.clone();
         let mut unlisted = repository.unlisted();
+        // Dead for ever: what is listed of them would be sought in vain.
+        let index = repository.index().read().unwrap_or_else(PoisonError::into_inner);
+        unlisted.retain(|pack| !index.is_condemned(&pack.id));
+        drop(index);
         if unlisted.is_empty() {
             return Ok(());
         }

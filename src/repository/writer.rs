@@ -157,6 +157,7 @@ impl Repository {
         // Snapshots before the index: whatever a listed snapshot reaches is then in the index.
         let snapshots = self.snapshots()?;
         self.load_index(&gc)?;
+        self.look_for_unlisted()?;
         let sizes = self.config().chunker.sizes().map_err(|e| Error::damaged(ObjectPath::config(), e))?;
         let chunker = Arc::new(Chunker::new(self.keys().gear(), sizes));
         let in_flight = Arc::new(Mutex::new(HashSet::new()));
