@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A repository on a real server whose disk runs full (Apache's WebDAV on a small tmpfs answers 507): exit 16, what was
-# acknowledged stays, and after room is made the same command finishes; with --wait-on-full it waits instead.
+# acknowledged stays, and after room is made the same command finishes; with --wait-on-full it waits instead. Before that,
+# first backups, whose uploads race for the folders of a new repository (Apache answers 403 to the one that loses).
 #   full-server.sh PACKSTONE [PORT]
 set -euo pipefail
 program=$1
@@ -45,12 +46,17 @@ for _ in $(seq 50); do (: >"/dev/tcp/127.0.0.1/$port") 2>/dev/null && break || s
 
 head -c 32 /dev/urandom >"$work/key"
 run() {
-  "$program" -q -r "webdav://127.0.0.1:$port/r" -o "endpoint=http://127.0.0.1:$port" --key-file "$work/key" \
+  "$program" -q -r "webdav://127.0.0.1:$port/${place:-r}" -o "endpoint=http://127.0.0.1:$port" --key-file "$work/key" \
     --cache-dir "$work/cache" "$@"
 }
 mkdir "$work/small" "$work/large"
 head -c 2000000 /dev/urandom >"$work/small/file"
 for n in $(seq 50); do head -c 1000000 /dev/urandom >"$work/large/$n"; done
+for n in $(seq 12); do
+  place=new run init --allow-weak
+  place=new run --no-cache backup "$work/small" >"$work/log" || { echo "first backup $n failed"; exit 1; }
+  rm -rf "$work/disk/dav/new"
+done
 run init --allow-weak
 run backup "$work/small" --label small
 code=0

@@ -1,5 +1,5 @@
-//! Between OpenDAL and the wire: no request is silent for ever, what a refusal says is kept, and a failed part of an upload
-//! goes up again alone.
+//! Between OpenDAL and the wire: no request is silent for ever, what a refusal says is kept, a failed part of an upload goes
+//! up again alone, and a folder that two make at once is there for both.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
-use http::{Method, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use opendal::{Buffer, ErrorKind, HttpBody, HttpTransport};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
@@ -65,6 +65,17 @@ impl<T: HttpTransport> Patient<T> {
         unreachable!("the loop ends by returning")
     }
 
+    /// OpenDAL makes the folders of a WebDAV server when it writes into them. The server may see that there is none, and then
+    /// meet the one that somebody else made meanwhile: Apache says 403 (RFC 4918 9.3.1 leaves it open). Whoever asks once
+    /// more hears 405, that it is there; a refusal that was meant comes again.
+    async fn make_folder(&self, request: Request<Buffer>) -> opendal::Result<Response<HttpBody>> {
+        let response = self.send_whole(request.clone()).await?;
+        match response.status() {
+            StatusCode::FORBIDDEN | StatusCode::CONFLICT | StatusCode::LOCKED => self.send(request).await,
+            _ => Ok(response),
+        }
+    }
+
     /// With all of the answer's body, which is short.
     async fn send_whole(&self, request: Request<Buffer>) -> opendal::Result<Response<HttpBody>> {
         let (head, mut body) = self.send(request).await?.into_parts();
@@ -77,14 +88,18 @@ impl<T: HttpTransport> Patient<T> {
 
 impl<T: HttpTransport> HttpTransport for Patient<T> {
     async fn fetch(&self, request: Request<Buffer>) -> opendal::Result<Response<HttpBody>> {
-        if is_part(&request) { self.send_part(request).await } else { self.send(request).await }
+        match request.method().as_str() {
+            "PUT" if is_part(&request) => self.send_part(request).await,
+            "MKCOL" => self.make_folder(request).await,
+            _ => self.send(request).await,
+        }
     }
 }
 
 /// S3 and Google (`partNumber`), Azure (`comp=block`).
 fn is_part(request: &Request<Buffer>) -> bool {
     let names_part = |query: &str| query.split('&').any(|p| p.starts_with("partNumber=") || p == "comp=block");
-    *request.method() == Method::PUT && request.uri().query().is_some_and(names_part)
+    request.uri().query().is_some_and(names_part)
 }
 
 fn may_pass(status: StatusCode) -> bool {
@@ -128,6 +143,47 @@ impl Stream for Watched {
                 Poll::Ready(()) => Poll::Ready(Some(Err(silent(SILENCE)))),
                 Poll::Pending => Poll::Pending,
             },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::collections::VecDeque;
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// Answers one after another, and fails when asked for more.
+    struct Server(Mutex<VecDeque<u16>>);
+
+    impl HttpTransport for Server {
+        async fn fetch(&self, _: Request<Buffer>) -> opendal::Result<Response<HttpBody>> {
+            let status = self.0.lock().unwrap().pop_front().expect("a request that was not expected");
+            let body = HttpBody::new(futures::stream::iter([Ok(Buffer::new())]), Some(0));
+            Ok(Response::builder().status(status).body(body).unwrap())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_two_make_at_once_is_asked_for_once_more() {
+        for (method, answers, expected) in [
+            ("MKCOL", &[201][..], 201),
+            ("MKCOL", &[405], 405),
+            ("MKCOL", &[403, 405], 405),
+            ("MKCOL", &[409, 405], 405),
+            ("MKCOL", &[423, 201], 201),
+            ("MKCOL", &[403, 403], 403),
+            ("MKCOL", &[507], 507),
+            ("PUT", &[403], 403),
+        ] {
+            let server = Server(Mutex::new(answers.iter().copied().collect()));
+            let patient = Patient::new(server, &RetryPolicy::default(), Arc::default());
+            let request = Request::builder().method(method).uri("http://server/packs/").body(Buffer::new()).unwrap();
+            assert_eq!(patient.fetch(request).await.unwrap().status(), expected, "{method} {answers:?}");
+            assert!(patient.inner.0.lock().unwrap().is_empty(), "{method} {answers:?}");
         }
     }
 }
