@@ -10,6 +10,9 @@
 
 mod apply;
 mod catch_up;
+mod claim;
+mod held;
+mod replica;
 mod run;
 
 use std::sync::Arc;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Branch, roots};
+use super::branch::{Branch, roots};
 use crate::datahike::walk::VisitedLeaf;
 use crate::datahike::{Home, IndexOrder, Store, Visitor, Walk};
 use crate::error::{Error, Result};

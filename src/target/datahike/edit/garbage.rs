@@ -92,7 +92,7 @@ fn is_of_database(blob: &Blob) -> bool {
 fn of_head(store: &Store, head: &Head, all: &mut BTreeSet<Address>) -> Result<()> {
     all.extend(head.commit);
     all.extend(head.schema_key);
-    for (_, _, root) in super::roots(head) {
+    for (_, _, root) in super::branch::roots(head) {
         Walk::new(store).run(root, &mut Mark(all)).map_err(|error| error.into_error(store))?;
         all.extend(root.address);
     }

@@ -4,6 +4,7 @@
 //! store is what it was. What the new head does without is removed one commit later, so that whoever reads meanwhile has
 //! time to notice. Only blobs that were replaced here are ever removed.
 
+mod branch;
 mod check;
 mod contents;
 mod garbage;
@@ -14,16 +15,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::blobs::Blobs;
-use super::branch::{State, head, schema_blob};
-use super::config::Configuration;
+use super::branch::{head, schema_blob};
 use super::nodes::Shape;
-use super::schema::{LAST_SYSTEM_ENTITY, Properties, Schema, SchemaBuilder, describing};
-use super::{Description, Guard, Identity, Options, write_heads};
+use super::schema::{Properties, Schema};
+use super::{Guard, write_heads};
 use crate::datahike::encode_head::WrittenIndex;
 use crate::datahike::node::Address;
-use crate::datahike::{Head, Home, IndexOrder, IndexRoot, SYSTEM_TRANSACTION, Store, field};
+use crate::datahike::{Home, IndexOrder, SYSTEM_TRANSACTION, Store};
 use crate::error::{Error, ErrorKind, Result};
-use crate::record::datom::{Attribute, Datom, Value, decode_key};
+use crate::record::datom::{Attribute, Datom, decode_key};
+use branch::{Branch, Said, learn, roots};
 use contents::keys;
 use garbage::Garbage;
 pub use garbage::{of_databases, reachable, unneeded};
@@ -100,18 +101,6 @@ pub struct Editor {
     garbage: Garbage,
 }
 
-/// Current datoms that say something about attributes, as keys of records, in the order of entities.
-type Said = BTreeMap<Vec<u8>, Vec<u8>>;
-
-struct Branch {
-    head: Head,
-    shape: Shape,
-    schema: Schema,
-    said: Said,
-    /// Attributes of such datoms.
-    describing: BTreeSet<Attribute<'static>>,
-}
-
 impl Editor {
     /// The database in a store, which this program wrote and nothing has written since. `location` is where that is, as
     /// the database is told.
@@ -126,7 +115,7 @@ impl Editor {
             store,
         };
         for name in editor.store.branches()? {
-            let branch = editor.open_branch(&name)?;
+            let branch = Branch::open(&editor.store, &mut editor.cache, &name)?;
             editor.branches.insert(name, branch);
         }
         Ok(editor)
@@ -222,13 +211,13 @@ impl Editor {
             let Some(branch) = self.branches.get(&edit.branch) else {
                 return Ok(Err(Rewrite(format!("there is no branch :{}", edit.branch))));
             };
-            let said = said_after(branch, &edit.changes)?;
+            let said = branch.said_after(&edit.changes)?;
             let schema = learn(said.as_ref().unwrap_or(&branch.said), branch.head.has_attribute_references())?;
             if let Some(why) = self.index_differently(&edit.branch, &schema)? {
                 return Ok(Err(why));
             }
             let branch = self.branches.get(&edit.branch).expect("this cannot fail because it was found above");
-            let config = configuration(branch, &edit, &schema, &self.location)?;
+            let config = branch.configuration(&edit, &schema, &self.location)?;
             let shape = Shape { seconds: u32::try_from(now.div_euclid(1000)).unwrap_or(0), ..branch.shape };
             let reader = NodeReader::new(&self.store, &mut self.cache);
             let mut nodes =
@@ -240,7 +229,7 @@ impl Editor {
                 new.blobs.put(blob)?;
             }
             new.replaced.extend(branch.head.commit);
-            let state = new_state(branch, &edit, indices, schema_key, now)?;
+            let state = branch.state(&edit, indices, schema_key, now)?;
             let head = head(edit.branch.clone(), config, state, shape, now)?;
             new.written.push(head.commit);
             new.heads.push(head);
@@ -281,60 +270,6 @@ impl Editor {
         self.branches.values().any(|branch| branch.shape.crypto_hash)
     }
 
-    fn open_branch(&mut self, name: &str) -> Result<Branch> {
-        let head = self.store.head(name)?;
-        let object = self.store.object(&format!(":{name}"));
-        let foreign =
-            |what: &str| Error::new(ErrorKind::Data, object.clone(), format!("{what}: Datahike has written to it"));
-        let roots = roots(&head);
-        if roots.iter().any(|(_, _, root)| root.fused.is_some() || root.diff_buf_size > 0 || root.address.is_none()) {
-            return Err(foreign("its indices are not as this program writes them"));
-        }
-        let branching_factor = usize::try_from(head.eavt.branching_factor).unwrap_or(0);
-        if branching_factor < 4 {
-            return Err(foreign("its nodes have fewer than 4 children"));
-        }
-        let shape = Shape { branching_factor, crypto_hash: head.has_content_addresses(), seconds: 0 };
-        let references = head.has_attribute_references();
-        let (schema, said) = (empty_schema()?, Said::new());
-        let mut branch = Branch { head, shape, schema, said, describing: BTreeSet::new() };
-        branch.describing = match references {
-            true => self.described_by(&branch)?,
-            false => describing(),
-        };
-        let mut prefixes: Vec<_> = branch.describing.iter().map(IndexOrder::attribute_prefix).collect();
-        prefixes.sort_unstable();
-        let mut said = BTreeMap::new();
-        let aevt = (IndexOrder::Aevt, false);
-        find(NodeReader::new(&self.store, &mut self.cache), &branch, aevt, &prefixes, &mut |record| {
-            let (key, _) = keys(IndexOrder::Eavt, &decode(record)?)?;
-            said.insert(key, record.to_vec());
-            Ok(())
-        })?;
-        branch.schema = learn(&said, references)?;
-        branch.said = said;
-        Ok(branch)
-    }
-
-    /// The ids of the attributes that describe attributes: Datahike's own entities say which they are.
-    fn described_by(&mut self, branch: &Branch) -> Result<BTreeSet<Attribute<'static>>> {
-        let prefixes: Vec<_> = (0..=LAST_SYSTEM_ENTITY).map(IndexOrder::entity_prefix).collect();
-        let (mut itself, mut named) = (None, Vec::new());
-        let eavt = (IndexOrder::Eavt, false);
-        find(NodeReader::new(&self.store, &mut self.cache), branch, eavt, &prefixes, &mut |record| {
-            let datom = decode(record)?;
-            if let (Attribute::Id(id), Value::Keyword(name)) = (&datom.a, &datom.v) {
-                if name == "db/ident" && *id == datom.e {
-                    itself = Some(*id);
-                }
-                named.push((*id, datom.e, name.clone().into_owned()));
-            }
-            Ok(())
-        })?;
-        let is_describing = |(a, _, name): &(i64, i64, String)| Some(*a) == itself && super::schema::is_schema(name);
-        Ok(named.into_iter().filter(is_describing).map(|(_, e, _)| Attribute::Id(e)).collect())
-    }
-
     fn find(
         &mut self,
         branch: &str,
@@ -343,7 +278,7 @@ impl Editor {
         take: &mut dyn FnMut(&[u8]) -> Result<()>,
     ) -> Result<()> {
         let Some(branch) = self.branches.get(branch) else { return Ok(()) };
-        find(NodeReader::new(&self.store, &mut self.cache), branch, index, prefixes, take)
+        branch.find(NodeReader::new(&self.store, &mut self.cache), index, prefixes, take)
     }
 
     /// Why some datoms that stay stand in other indices under a new schema; nothing where none does.
@@ -375,29 +310,6 @@ impl NewCommit {
     fn new(blobs: Blobs) -> Self {
         Self { blobs, heads: Vec::new(), branches: Vec::new(), replaced: Vec::new(), written: Vec::new() }
     }
-}
-
-/// Looks datoms up by what their keys begin with.
-fn find(
-    mut reader: NodeReader<'_>,
-    branch: &Branch,
-    (order, temporal): (IndexOrder, bool),
-    prefixes: &[Vec<u8>],
-    take: &mut dyn FnMut(&[u8]) -> Result<()>,
-) -> Result<()> {
-    let root = roots(&branch.head).into_iter().find(|(of, is_temporal, _)| (*of, *is_temporal) == (order, temporal));
-    let Some(address) = root.and_then(|(_, _, root)| root.address) else { return Ok(()) };
-    reader.find(order, address, prefixes, take)
-}
-
-/// The indices of a branch: their order, whether they hold history, and their roots.
-fn roots(head: &Head) -> Vec<(IndexOrder, bool, &IndexRoot)> {
-    let current = [&head.eavt, &head.aevt, &head.avet].map(Some);
-    let temporal = [&head.temporal_eavt, &head.temporal_aevt, &head.temporal_avet].map(Option::as_ref);
-    let of = |roots: [Option<_>; 3], is_temporal| {
-        IndexOrder::ALL.into_iter().zip(roots).filter_map(move |(order, root)| Some((order, is_temporal, root?)))
-    };
-    of(current, false).chain(of(temporal, true)).collect()
 }
 
 /// Makes the changes in all indices.
@@ -443,90 +355,6 @@ fn edit_indices(
         indices.push(WrittenIndex { temporal, order, address, count });
     }
     Ok(indices)
-}
-
-fn new_state(
-    branch: &Branch,
-    edit: &BranchEdit,
-    indices: Vec<WrittenIndex>,
-    schema_key: Address,
-    now: i64,
-) -> Result<State> {
-    let number = |name: &str| edit.properties.get(name).and_then(|text| text.parse::<i64>().ok());
-    let mut updated = match field(&branch.head.meta, "datahike/updated-at") {
-        Some(Value::Instant(ms)) => *ms,
-        _ => now,
-    };
-    for change in edit.changes.iter().filter(|change| change.current) {
-        let datom = decode(&change.datom)?;
-        if let (Value::Instant(ms), true) = (&datom.v, datom.e == datom.t) {
-            updated = updated.max(*ms);
-        }
-    }
-    let added = i64::try_from(edit.changes.len()).unwrap_or(i64::MAX);
-    Ok(State {
-        indices,
-        schema_key,
-        updated,
-        max_tx: number("max-t").unwrap_or(branch.head.max_tx).max(branch.head.max_tx),
-        max_eid: number("max-eid").filter(|id| *id < SYSTEM_TRANSACTION).unwrap_or(0).max(branch.head.max_eid),
-        op_count: branch.head.op_count.saturating_add(added),
-    })
-}
-
-/// The configuration of a branch's new head: what is the store's own stays.
-fn configuration(branch: &Branch, edit: &BranchEdit, schema: &Schema, location: &str) -> Result<Configuration> {
-    let uuid = |map: &Value<'_>, name: &str| match field(map, name) {
-        Some(Value::Uuid(id)) => Some(*id),
-        _ => None,
-    };
-    let storage = field(&branch.head.config, "store").and_then(|store| uuid(store, "id"));
-    let description = Description {
-        branch: edit.branch.clone(),
-        keep_history: branch.head.keeps_history(),
-        properties: edit.properties.clone(),
-        identity: Identity { storage, database: uuid(&branch.head.meta, "datahike/id") },
-    };
-    let options = Options {
-        crypto_hash: Some(branch.shape.crypto_hash),
-        branching_factor: branch.shape.branching_factor,
-        ..Options::default()
-    };
-    Configuration::new(&description, schema, location, &options)
-}
-
-/// What is said about attributes after the changes; nothing where that stays.
-fn said_after(branch: &Branch, changes: &[DatomChange]) -> Result<Option<Said>> {
-    let mut said = None;
-    for change in changes.iter().filter(|change| change.current != change.before.current) {
-        let datom = decode(&change.datom)?;
-        if !branch.describing.contains(&datom.a) {
-            continue;
-        }
-        let (key, record) = keys(IndexOrder::Eavt, &datom)?;
-        let said = said.get_or_insert_with(|| branch.said.clone());
-        if change.current {
-            said.insert(key, record);
-        } else if said.get(&key) == Some(&record) {
-            said.remove(&key);
-        }
-    }
-    Ok(said)
-}
-
-/// The schema that some datoms make.
-fn learn(said: &Said, references: bool) -> Result<Schema> {
-    let mut builder = SchemaBuilder::default();
-    let datoms = said.values().map(|record| decode(record)).collect::<Result<Vec<_>>>()?;
-    // What names `:db/ident` comes first: the others are told by it.
-    let names_itself = |datom: &&Datom<'_>| matches!(datom.a, Attribute::Id(id) if id == datom.e);
-    datoms.iter().filter(names_itself).for_each(|datom| builder.learn(datom));
-    datoms.iter().filter(|datom| !names_itself(datom)).for_each(|datom| builder.learn(datom));
-    builder.finish(references)
-}
-
-fn empty_schema() -> Result<Schema> {
-    SchemaBuilder::default().finish(false)
 }
 
 fn decode(record: &[u8]) -> Result<Datom<'_>> {
