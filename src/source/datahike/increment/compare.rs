@@ -30,6 +30,8 @@ pub(super) struct Terms {
     pub(super) content_addresses: bool,
     /// Changes that may be kept in memory.
     pub(super) max_changes: usize,
+    /// Changed leaves that are compared in any case.
+    pub(super) few_leaves: usize,
 }
 
 /// The reference to the top of an index.
@@ -53,6 +55,9 @@ fn old_top(old: &IndexTable) -> Result<Option<Reference>, Trouble> {
 /// Compares an index with what it was.
 pub(super) fn compare(shelf: &Shelf, old: &IndexTable, now: &IndexRoot, terms: &Terms) -> Result<Compared, Trouble> {
     let new = descend_new(shelf, top(now), old, terms)?;
+    if new.leaves.len() > terms.few_leaves.max(old.nodes.len() / 2) {
+        return Err(Trouble::Before(FullReason::Costly));
+    }
     let (old_leaves, gone) = descend_old(shelf, old_top(old)?, old, &new.shared)?;
     let mut before = OldLeaves { shelf, old, rest: old_leaves.into(), total: Digest::new() };
     let mut after = NewLeaves {

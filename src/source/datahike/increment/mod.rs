@@ -46,11 +46,14 @@ pub struct IncrementOptions {
     pub attempts: u32,
     /// Changed datoms that may be kept in memory.
     pub max_changes: usize,
+    /// So many changed leaves of an index are compared in any case; more only while they are less than half of it, as each
+    /// is read as it is and as it was.
+    pub few_leaves: usize,
 }
 
 impl Default for IncrementOptions {
     fn default() -> Self {
-        Self { branch: crate::datahike::MAIN_BRANCH.to_owned(), attempts: 5, max_changes: 200_000 }
+        Self { branch: crate::datahike::MAIN_BRANCH.to_owned(), attempts: 5, max_changes: 200_000, few_leaves: 500 }
     }
 }
 
@@ -129,7 +132,7 @@ impl Increments {
                 _ => self.shelf.store().schema(&head)?,
             };
             self.shelf.begin(written_by);
-            match changes(&self.shelf, table, &head, &schema, self.options.max_changes) {
+            match changes(&self.shelf, table, &head, &schema, &self.options) {
                 Ok((facts, table)) => {
                     self.schema = head.schema_key.map(|key| (key, schema.clone()));
                     self.table = Some(table);
@@ -155,7 +158,7 @@ fn changes(
     old: &LeafTable,
     head: &Head,
     schema: &SchemaMeta,
-    max_changes: usize,
+    options: &IncrementOptions,
 ) -> Result<(Vec<FactChange>, LeafTable), Trouble> {
     let temporal = match (&old.temporal, &head.temporal_eavt) {
         (Some(old), Some(now)) => Some((old, now)),
@@ -166,7 +169,8 @@ fn changes(
     if temporal.is_some() {
         check_schema(&old.attributes, &attributes, head)?;
     }
-    let terms = Terms { content_addresses: head.has_content_addresses(), max_changes };
+    let IncrementOptions { max_changes, few_leaves, .. } = *options;
+    let terms = Terms { content_addresses: head.has_content_addresses(), max_changes, few_leaves };
     let mut indices = vec![(&old.current, &head.eavt)];
     indices.extend(temporal);
     let mut compared = Vec::with_capacity(indices.len());

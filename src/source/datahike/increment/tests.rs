@@ -192,6 +192,24 @@ fn nothing_but_the_head_is_read_where_nothing_changed_and_little_where_little_di
 }
 
 #[test]
+fn where_most_leaves_changed_none_of_them_is_read() {
+    let mut database = filled(Garbage::Kept);
+    let table = full(&database);
+    let actions: Vec<_> = (0..60).map(|e| Action::Add(e, 0, 1000 + e)).collect();
+    database.transact(&actions);
+    let leaves = table.current.nodes.len();
+    let compared_up_to = |few_leaves| {
+        let options = IncrementOptions { few_leaves, ..IncrementOptions::default() };
+        let mut increments = Increments::new(database.store(), options, Some(table.clone()));
+        (increments.next().unwrap(), increments.read_stats().blobs)
+    };
+    assert!(matches!(compared_up_to(leaves * 2), (Next::Changed(_), _)));
+    let (next, blobs) = compared_up_to(0);
+    assert!(matches!(next, Next::Full(FullReason::Costly)), "{next:?}");
+    assert!(blobs < leaves as u64 / 2, "{blobs} blobs for {leaves} leaves");
+}
+
+#[test]
 fn an_address_that_was_used_again_is_noticed() {
     let mut database = filled(Garbage::Reused);
     let table = full(&database);
@@ -232,6 +250,12 @@ fn a_changed_schema_a_missing_node_and_too_many_changes_want_a_full_read() {
         Some(table.clone()),
     );
     assert!(matches!(narrow.next().unwrap(), Next::Full(FullReason::TooMany)));
+    // A leaf of the current index and one of the temporal index have changed.
+    let compared_up_to = |few_leaves| {
+        let options = IncrementOptions { few_leaves, ..IncrementOptions::default() };
+        Increments::new(database.store(), options, Some(table.clone())).next().unwrap()
+    };
+    assert!(matches!(compared_up_to(0), Next::Changed(_)), "less than half");
     let root = database.store().head("db").unwrap().eavt.address.unwrap();
     database.home.remove(StoreKey::address(&root));
     let (missing, unmoved) = next(&database, table.clone());

@@ -39,6 +39,8 @@ pub enum FullReason {
     Store(String),
     /// More datoms changed than can be compared in memory.
     TooMany,
+    /// Most leaves changed, and would be read as they are and as they were.
+    Costly,
     /// The database keeps no history, and what the change adds to that of its snapshots cannot be told without all of it:
     /// why.
     State(&'static str),
@@ -54,6 +56,7 @@ impl fmt::Display for FullReason {
             Self::Table(what) => write!(f, "the table of the parent's nodes is damaged: {what}"),
             Self::Store(what) => write!(f, "{what}"),
             Self::State(what) => write!(f, "{what}"),
+            Self::Costly => f.write_str("most of it changed, so that reading everything costs less than comparing"),
             Self::TooMany => f.write_str("too many datoms changed to be compared in memory"),
         }
     }

@@ -13,6 +13,7 @@ use proptest::prelude::*;
 use super::contents::Contents;
 use super::*;
 use crate::datahike::{Stamp, StoreKey, Traffic};
+use crate::record::datom::Value;
 
 /// A store in memory.
 #[derive(Default)]

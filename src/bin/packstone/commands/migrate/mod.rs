@@ -18,8 +18,9 @@ use crate::commands::backup::naming::Naming;
 use crate::context::Context;
 use crate::exit::{Code, Failure, Result};
 use crate::location::{self, Location};
+use crate::period;
 use crate::progress::Status;
-use crate::{period, signals};
+use crate::signals::Graceful;
 use report::Report;
 
 /// Move a database to another store while it is in use
@@ -29,8 +30,8 @@ use report::Report;
 /// after stopping this one: it takes over what is left, compares the whole target with the source, and lets go of it.
 /// Until then only this command may write to the target; opening it for reading is fine.
 ///
-/// SIGINT and SIGTERM end it between two commits; the same command goes on where it ended, also after it was killed. Source
-/// and target may be any stores of Datahike: a folder, s3://, postgres://, mysql://, sqlite:, redis://. The repository gets
+/// SIGINT and SIGTERM end it between two commits, or at once before it follows and when they come twice; the same command
+/// goes on where it ended, also after it was killed. Source and target may be any stores of Datahike: a folder, s3://, postgres://, mysql://, sqlite:, redis://. The repository gets
 /// snapshots of both, the last of which is the source as it was cut over.
 #[derive(Args, Debug)]
 pub struct Arguments {
@@ -72,10 +73,9 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
     let repository = context.open()?;
     let home = open_or_create(&location)?;
     let stop = Stop::default();
-    let asked = stop.clone();
-    signals::instead(move || asked.ask());
+    let graceful = Graceful::new(stop.clone(), context.output.clone());
     let progress = context.progress(Status::Lines);
-    let report = Arc::new(Report::new(context.output.clone(), &location, progress.clone()));
+    let report = Arc::new(Report::new(context.output.clone(), &location, progress.clone(), graceful));
     let followed = Box::new(FollowedDatahike::new(source));
     let place = Place { home, location };
     let result = context.wait(async {

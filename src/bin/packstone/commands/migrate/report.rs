@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::exit::Result;
 use crate::output::{Output, counted};
 use crate::progress::Progress;
+use crate::signals::Graceful;
 use crate::size;
 use crate::time::milliseconds;
 
@@ -16,12 +17,13 @@ pub struct Report {
     output: Arc<Output>,
     target: String,
     progress: Arc<Progress>,
+    graceful: Graceful,
 }
 
 impl Report {
-    pub fn new(output: Arc<Output>, target: &str, progress: Arc<Progress>) -> Self {
+    pub fn new(output: Arc<Output>, target: &str, progress: Arc<Progress>, graceful: Graceful) -> Self {
         let target = packstone::datahike::home::without_secrets(target);
-        Self { output, target, progress }
+        Self { output, target, progress, graceful }
     }
 
     /// The last line.
@@ -91,6 +93,7 @@ impl MigrateObserver for Report {
                 self.say(value, Some(format!("{} holds snapshot {}{changes}", self.target, snapshot.id.short())));
             }
             MigrateEvent::Following => {
+                self.graceful.begin();
                 self.progress.finish();
                 let line = "following; stop the source's writers, then run this again with --cutover".to_owned();
                 self.say(json!({ "message_type": "following" }), Some(line));

@@ -20,7 +20,8 @@ use crate::commands::backup::naming::Naming;
 use crate::context::Context;
 use crate::exit::{Code, Failure, Result};
 use crate::location::{self, Location};
-use crate::{period, signals, size};
+use crate::signals::Graceful;
+use crate::{period, size};
 use metrics::Metrics;
 use report::Report;
 
@@ -34,7 +35,8 @@ const OPEN_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from
 /// to the last durable transaction, also when this process or its machine died: `latest` is the newest such state.
 ///
 /// Nothing is asked of the repository while nothing happens, but for the registration of its session, which is renewed
-/// about every ten minutes. SIGINT and SIGTERM fold what there is and end; a second one ends at once, and the next run folds.
+/// about every ten minutes. SIGINT and SIGTERM fold what there is and end; a second one, or one before the first backup is
+/// done, ends at once, and the next run goes on.
 ///
 /// Mirrors of the repository receive what was folded, not segments.
 #[derive(Args, Debug)]
@@ -73,10 +75,7 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
     let source = arguments.source()?;
     let options = arguments.options(context);
     let stop = Stop::default();
-    if !arguments.once {
-        let stop = stop.clone();
-        signals::instead(move || stop.ask());
-    }
+    let graceful = Arc::new(Graceful::new(stop.clone(), context.output.clone()));
     let metrics = Arc::new(Metrics::new(arguments.metrics_file.clone()));
     // The first is opened before anything else, so that what cannot work says so at once.
     let first = context.open()?;
@@ -98,9 +97,11 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
         let targets: Vec<_> = targets
             .into_iter()
             .map(|(text, repository)| {
-                let (source, options, stop, metrics) = (source.clone(), options.clone(), stop.clone(), metrics.clone());
+                let (source, options, stop) = (source.clone(), options.clone(), stop.clone());
+                let report = Report::new(context.output.clone(), metrics.clone(), &text, graceful.clone());
+                let metrics = metrics.clone();
                 scope.spawn(move || {
-                    let result = follow(context, &text, repository, source, options, &stop, &metrics);
+                    let result = follow(context, &text, repository, source, options, &stop, report);
                     if let Err(failure) = &result {
                         context.output.problem(&text, &failure.to_string());
                     }
@@ -131,7 +132,7 @@ fn follow(
     source: DatahikeSource,
     options: SyncOptions,
     stop: &Stop,
-    metrics: &Arc<Metrics>,
+    report: Report,
 ) -> Result<SyncSummary> {
     let repository = match repository {
         Some(repository) => repository,
@@ -140,7 +141,7 @@ fn follow(
             None => return Ok(SyncSummary::default()),
         },
     };
-    let report = Arc::new(Report::new(context.output.clone(), metrics.clone(), text));
+    let report = Arc::new(report);
     let followed = Box::new(FollowedDatahike::new(source));
     let summary = context.wait(ops::sync(&repository, followed, options, stop.clone(), report.clone()))?;
     report.ended(&summary)?;

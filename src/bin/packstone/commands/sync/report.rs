@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::metrics::Metrics;
 use crate::exit::Result;
 use crate::output::{Output, counted, grouped};
+use crate::signals::Graceful;
 use crate::size;
 use crate::time::milliseconds;
 
@@ -16,11 +17,12 @@ pub struct Report {
     output: Arc<Output>,
     metrics: Arc<Metrics>,
     repository: String,
+    graceful: Arc<Graceful>,
 }
 
 impl Report {
-    pub fn new(output: Arc<Output>, metrics: Arc<Metrics>, repository: &str) -> Self {
-        Self { output, metrics, repository: repository.to_owned() }
+    pub fn new(output: Arc<Output>, metrics: Arc<Metrics>, repository: &str, graceful: Arc<Graceful>) -> Self {
+        Self { output, metrics, repository: repository.to_owned(), graceful }
     }
 
     /// The last line.
@@ -68,6 +70,7 @@ impl SyncObserver for Report {
                 self.say(value, Some(line));
             }
             SyncEvent::Following { snapshot } => {
+                self.graceful.begin();
                 let id = snapshot.id.to_string();
                 let value = json!({ "message_type": "following", "repository": repository, "snapshot_id": id });
                 self.say(value, Some(format!("following on top of snapshot {}", snapshot.id.short())));
