@@ -104,6 +104,33 @@ async fn follow(name: &str, least: usize) {
     assert_eq!(again.snapshot.roots, folded.roots, "{name}: an increment on top finds nothing to change");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_increment_notices_a_node_that_is_not_what_its_address_says() {
+    let unpacked = Unpacked::fixture("store-crypto");
+    let heads = unpacked.heads(2);
+    let place = unpacked.path().to_string_lossy().into_owned();
+    let reachable =
+        || packstone::target::datahike::reachable(&packstone::datahike::home::open(&place).unwrap()).unwrap();
+    unpacked.put_head(&heads[0].1);
+    let home = Home::new().await;
+    home.backup(unpacked.source()).await.unwrap();
+    let before = reachable();
+    unpacked.put_head(&heads[1].1);
+    let mut tampered = 0;
+    for address in reachable().difference(&before) {
+        let path = unpacked.path().join(StoreKey::address(address).file_name());
+        let mut bytes = std::fs::read(&path).unwrap();
+        // One letter of a keyword.
+        let Some(at) = bytes.windows(4).position(|window| window == b"bulk" || window == b"name") else { continue };
+        bytes[at] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        tampered += 1;
+    }
+    assert!(tampered > 0);
+    let error = home.backup(unpacked.source()).await.unwrap_err();
+    assert_eq!(error.kind(), packstone::ErrorKind::Damaged, "{error}");
+}
+
 /// Of two branches that change at once the one can be told, the other cannot: what was told of the one counts as not told.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cursor_is_of_nothing_that_was_not_handed_out() {

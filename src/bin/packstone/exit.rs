@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use packstone::{Error, ErrorKind};
 use serde_json::json;
 
+use crate::location::without_secrets;
 use crate::output::Output;
 
 /// The result of everything in the program.
@@ -85,7 +86,7 @@ pub struct Failure {
 impl Failure {
     /// The request makes no sense as it stands.
     pub fn usage(object: impl fmt::Display, message: impl fmt::Display) -> Self {
-        Error::new(ErrorKind::Usage, object, message).into()
+        Error::new(ErrorKind::Usage, without_secrets(&object.to_string()), message).into()
     }
 
     /// The same with a cause.

@@ -1,10 +1,12 @@
 //! The grammar of sources and targets: `datoms:PATH`, `datoms:-`, `datahike:PATH`, `command:PROGRAM ARGUMENT ...`; a plain
 //! path means files.
 
+use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
+use packstone::datahike::home;
 use packstone::source::datoms as source;
 
 use crate::exit::{Failure, Result};
@@ -51,6 +53,15 @@ pub fn parse(text: &OsStr) -> Result<Location> {
     }
 }
 
+/// A word of the command line as it may be shown: without what stands in an address beside the place, such as a password.
+pub fn without_secrets(text: &str) -> Cow<'_, str> {
+    let (kind, place) = text.strip_prefix("datahike:").map_or(("", text), |place| ("datahike:", place));
+    match place.contains("://") && place.contains(['@', '?']) {
+        true => format!("{kind}{}", home::without_secrets(place)).into(),
+        false => text.into(),
+    }
+}
+
 /// Where a backup reads datoms.
 pub fn source(text: &str) -> Result<source::Location> {
     Ok(match datoms(text)? {
@@ -65,7 +76,8 @@ fn datoms(text: &str) -> Result<Option<PathBuf>> {
         Location::Datoms(path) => Ok(Some(path)),
         Location::DatomsStream => Ok(None),
         Location::Path(_) | Location::Datahike(_) | Location::Command(_) => {
-            Err(Failure::usage(text, "is no place of datoms").hint(format!("for datoms write `datoms:{text}`")))
+            Err(Failure::usage(text, "is no place of datoms")
+                .hint(format!("for datoms write `datoms:{}`", without_secrets(text))))
         }
     }
 }
@@ -76,4 +88,23 @@ fn split(text: &OsStr) -> Option<(&str, OsString)> {
     let colon = bytes.iter().position(|&byte| byte == b':')?;
     let kind = std::str::from_utf8(&bytes[..colon]).ok()?;
     Some((kind, OsString::from_vec(bytes[colon + 1..].to_vec())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_of_a_place_has_no_password() {
+        for (text, shown) in [
+            ("postgres://u:hunter2@host/d?table=t&password=hunter2", "postgres://host/d?table=t"),
+            ("datahike:s3://id:hunter2@bucket/p", "datahike:s3://bucket/p"),
+            ("datahike:redis://:hunter2@host:1/0", "datahike:redis://host:1/0"),
+            ("datahike:/a/b@c?d", "datahike:/a/b@c?d"),
+            ("s3://bucket/prefix", "s3://bucket/prefix"),
+            ("--as-of", "--as-of"),
+        ] {
+            assert_eq!(without_secrets(text), shown);
+        }
+    }
 }

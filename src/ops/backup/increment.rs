@@ -79,7 +79,8 @@ pub(super) fn tell(
     let (Some((parent, log, exceptions)), Some(table)) = (parent, known.tables.get(branch)) else {
         return Ok(Err(FullReason::NoTable));
     };
-    let options = IncrementOptions { branch: branch.to_owned(), ..IncrementOptions::default() };
+    let attempts = database.options().attempts;
+    let options = IncrementOptions { branch: branch.to_owned(), attempts, ..IncrementOptions::default() };
     let mut increments = Increments::new(database.store().clone(), options, Some(table.clone()));
     let (head, schema, facts) = match increments.next()? {
         Next::Full(reason) => return Ok(Err(reason)),
@@ -118,7 +119,13 @@ pub(super) fn tell(
         read.shared_nodes
     );
     run.observer.event(Event::Note(&message));
-    let current = WalkStats { branches: read.nodes, skipped: read.shared_nodes, ..WalkStats::default() };
+    let current = WalkStats {
+        leaves: read.leaves,
+        branches: read.nodes - read.leaves,
+        verified: read.verified,
+        skipped: read.shared_nodes,
+        ..WalkStats::default()
+    };
     let table = increments.into_table().unwrap_or_else(|| table.clone());
     let temporal = WalkStats::default();
     let view = if head.keeps_history() { View::History } else { View::Current };

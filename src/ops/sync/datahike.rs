@@ -63,7 +63,8 @@ impl Followed for FollowedDatahike {
         let mut tables = cursor::tables(repository, since);
         let mut followed = Vec::with_capacity(branches.len());
         for name in branches {
-            let options = IncrementOptions { branch: name.clone(), ..IncrementOptions::default() };
+            let attempts = self.source.options.attempts;
+            let options = IncrementOptions { branch: name.clone(), attempts, ..IncrementOptions::default() };
             let table = tables.remove(&name);
             let state = match &table {
                 Some(table) if table.temporal.is_none() => {

@@ -97,6 +97,11 @@ impl Datahike {
         &self.store
     }
 
+    /// How it is read.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
     /// The branches that are to be read, the main one first.
     pub fn branches(&self) -> Result<Vec<String>> {
         let all = self.store.branches()?;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::increment::{IndexTable, table_of};
 use super::sane::{Index, Watcher};
 use super::{BranchReading, Options, Part, Sink};
+use crate::datahike::verify::{self, Verdict};
 use crate::datahike::walk::{NodeKey, WalkError};
 use crate::datahike::{Head, IndexRoot, Node, NodeCache, Store, StoreKey, Walk, WalkStats, hasch};
 use crate::error::{Error, ErrorKind, Result};
@@ -47,6 +48,10 @@ pub(super) fn branch(store: &Store, options: &Options, branch: &str, sink: &mut 
         };
         let has_moved = store.head(branch)?.bytes_hash != head.bytes_hash;
         let Some(pause) = patience.after(has_moved.then_some(counting.datoms)) else {
+            if !has_moved {
+                // Nothing that the database did is in the way.
+                return Err(error);
+            }
             let message = format!(
                 "{}; gave up after {attempt} attempts, the last {} without getting further: raise the attempts, or let the \
                  collector keep what is newer than a backup takes",
@@ -260,7 +265,11 @@ fn wait_for(store: &Store, branch: &str, head: &Head, node: Option<NodeKey>, err
         let key = StoreKey::address(&address);
         let readable = match store.home().get(key)? {
             None => false,
-            Some(stored) => store.decode(key, &stored).is_ok_and(|blob| Node::decode(&blob.bytes).is_ok()),
+            Some(stored) => store.decode(key, &stored).is_ok_and(|blob| {
+                Node::decode(&blob.bytes).is_ok_and(|node| {
+                    !head.has_content_addresses() || verify::node(&address, &node) != Verdict::Differs
+                })
+            }),
         };
         // A node that can be read now may still be the wrong one: reading once more tells.
         if readable {

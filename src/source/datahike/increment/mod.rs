@@ -131,7 +131,7 @@ impl Increments {
                 (Some((known, schema)), Some(key)) if *known == key => schema.clone(),
                 _ => self.shelf.store().schema(&head)?,
             };
-            self.shelf.begin(written_by);
+            self.shelf.begin(&head, written_by);
             match changes(&self.shelf, table, &head, &schema, &self.options) {
                 Ok((facts, table)) => {
                     self.schema = head.schema_key.map(|key| (key, schema.clone()));

@@ -6,8 +6,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use super::trouble::Trouble;
-use crate::datahike::{Address, Diff, Leaf, Node, NodeKey, Slots, Stamp, Store, StoreKey, hasch};
-use crate::error::Result;
+use crate::datahike::verify::{self, Verdict};
+use crate::datahike::{Address, Diff, Head, Leaf, Node, NodeKey, Slots, Stamp, Store, StoreKey, hasch};
+use crate::error::{DecodeError, Result};
 use crate::record::datom::{Datom, Digest, encode_key, to_view_key};
 
 /// Bytes of blobs kept at hand.
@@ -39,6 +40,10 @@ pub(super) enum Content {
 pub struct ReadStats {
     /// Nodes read, some of them from memory.
     pub nodes: u64,
+    /// Those of them that are leaves.
+    pub leaves: u64,
+    /// Those of them whose address was found to be the hash of their content.
+    pub verified: u64,
     /// Blobs read from the store.
     pub blobs: u64,
     /// Bytes of these.
@@ -61,6 +66,8 @@ struct Kept {
     stats: ReadStats,
     /// When all that the head is made of was written, milliseconds since 1970.
     written_by: Option<i64>,
+    /// Whether addresses are hashes of content.
+    content_addresses: bool,
     /// The first node that says it was written later.
     too_new: Option<String>,
 }
@@ -87,10 +94,11 @@ impl Shelf {
         self.lock().stats = ReadStats::default();
     }
 
-    /// From now on nodes of a head are read that were written by this time: none can be newer.
-    pub(super) fn begin(&self, written_by: Option<i64>) {
+    /// From now on nodes of this head are read, which were written by this time: none can be newer.
+    pub(super) fn begin(&self, head: &Head, written_by: Option<i64>) {
         let mut kept = self.lock();
         kept.written_by = written_by;
+        kept.content_addresses = head.has_content_addresses();
         kept.too_new = None;
     }
 
@@ -183,15 +191,25 @@ impl Shelf {
             return content(reference, node).map_err(|why| wrong(&why));
         }
         let stored = stored.ok_or_else(|| wrong(&"no such blob"))?;
-        let key = StoreKey::address(&reference.key.address.unwrap_or_default());
-        let blob = self.store.decode(key, stored).map_err(|why| wrong(&why))?;
-        {
+        let address = reference.key.address.unwrap_or_default();
+        let blob = self.store.decode(StoreKey::address(&address), stored).map_err(|why| wrong(&why))?;
+        let content_addresses = {
             let mut kept = self.lock();
             if blob.last_write.zip(kept.written_by).is_some_and(|(written, by)| written > by) {
                 kept.too_new.get_or_insert_with(|| spell(&reference.key));
             }
-        }
+            kept.content_addresses
+        };
         let node = Node::decode(&blob.bytes).map_err(|why| wrong(&why))?;
+        let verdict = content_addresses.then(|| verify::node(&address, &node));
+        if verdict == Some(Verdict::Differs) {
+            return Err(wrong(&DecodeError::IdMismatch));
+        }
+        {
+            let mut kept = self.lock();
+            kept.stats.leaves += u64::from(matches!(node, Node::Leaf(_)));
+            kept.stats.verified += u64::from(verdict == Some(Verdict::Same));
+        }
         content(reference, node).map_err(|why| wrong(&why))
     }
 

@@ -56,9 +56,10 @@ pub(super) fn run(context: &Context, arguments: &Arguments, location: &str) -> R
         output.note(&format!("{what} ({} times)", grouped(*count)));
     }
     output.info(format!(
-        "restored {} of snapshot {} to {location}, branches {}: {}, {}",
+        "restored {} of snapshot {} to {}, branches {}: {}, {}",
         counted(summary.datoms, "datom"),
         summary.snapshot.short(),
+        home::without_secrets(location),
         summary.branches.join(", "),
         counted(summary.blobs, "blob"),
         size::show(summary.bytes),
