@@ -117,6 +117,11 @@ impl Head {
         self.temporal_eavt.is_some()
     }
 
+    /// The id that the database got when it was made.
+    pub fn database_id(&self) -> Option<[u8; 16]> {
+        database_id(&self.meta)
+    }
+
     /// Whether addresses are hashes of the nodes' content.
     pub fn has_content_addresses(&self) -> bool {
         field(&self.config, "crypto-hash?") == Some(&Value::Boolean(true))
@@ -231,4 +236,12 @@ fn names(attributes: &[Value<'_>], idents: &BTreeMap<i64, String>) -> HashSet<St
         _ => None,
     };
     attributes.iter().filter_map(name).collect()
+}
+
+/// The id of a database in what its head says of itself.
+pub fn database_id(meta: &Value<'_>) -> Option<[u8; 16]> {
+    match field(meta, "datahike/id") {
+        Some(Value::Uuid(id)) => Some(*id),
+        _ => None,
+    }
 }

@@ -21,7 +21,7 @@ pub mod walk;
 
 pub use blob::{Blob, Compression, Secret};
 pub use fields::field;
-pub use head::{Head, IndexRoot, SchemaMeta};
+pub use head::{Head, IndexRoot, SchemaMeta, database_id};
 pub use home::{Home, Stamp, StoreKey, Traffic};
 pub use node::{Address, Branch, Diff, Leaf, Node, Slot, Slots};
 pub use order::IndexOrder;

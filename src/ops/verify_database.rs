@@ -73,6 +73,8 @@ pub async fn compare_database(
     options: CompareOptions,
     observer: Arc<dyn Observer>,
 ) -> Result<Vec<BranchComparison>> {
+    // What a snapshot knew of the store proves nothing about what is there now.
+    let source = DatahikeSource { full: true, ..source };
     let opened = repository.clone();
     let snapshot = super::blocking(move || super::open_snapshot(&opened, snapshot)).await?;
     let current = snapshot.properties.iter().any(|(name, value)| name == "view" && value == "current");

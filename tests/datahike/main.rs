@@ -5,6 +5,7 @@
 mod blobs;
 mod branches;
 mod migrate;
+mod parents;
 mod protocol;
 mod stores;
 mod sync;

@@ -40,13 +40,18 @@ impl DatahikeSource {
     }
 
     pub(super) fn location(&self) -> String {
-        format!("datahike:{}", crate::datahike::home::without_secrets(&self.location))
+        format!("datahike:{}", crate::datahike::home::absolute(&self.location))
     }
 }
 
 pub(super) fn store(run: &mut Run<'_>, source: &DatahikeSource) -> Result<Stored> {
     let database = Datahike::open(&source.location, source.options.clone())?;
     let branches = database.branches()?;
+    if let Some(id) =
+        branches.first().map(|branch| database.store().head(branch)).transpose()?.and_then(|head| head.database_id())
+    {
+        run.of_database(id);
+    }
     let known = Known::of_parent(run, source);
     if let Some(why) = &known.full {
         run.observer.event(Event::Note(why));

@@ -75,7 +75,7 @@ pub(super) fn tell(
     branch: &str,
 ) -> Result<std::result::Result<Told, FullReason>> {
     let names = RootNames::of_branch(branch);
-    let parent = run.parent.clone().and_then(|parent| names.in_snapshot(parent));
+    let parent = run.parent.as_ref().and_then(|parent| names.in_snapshot(parent));
     let (Some((parent, log, exceptions)), Some(table)) = (parent, known.tables.get(branch)) else {
         return Ok(Err(FullReason::NoTable));
     };

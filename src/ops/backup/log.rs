@@ -41,10 +41,10 @@ impl RootNames {
     }
 
     /// The trees of these names in a snapshot.
-    pub(super) fn in_snapshot(&self, snapshot: Snapshot) -> Option<(Snapshot, NamedRoot, NamedRoot)> {
+    pub(super) fn in_snapshot(&self, snapshot: &Snapshot) -> Option<(Snapshot, NamedRoot, NamedRoot)> {
         let find = |name: &str| snapshot.roots.iter().find(|root| root.name == name).cloned();
         let (log, exceptions) = (find(&self.log)?, find(&self.exceptions)?);
-        Some((snapshot, log, exceptions))
+        Some((snapshot.clone(), log, exceptions))
     }
 }
 
@@ -105,7 +105,7 @@ pub(super) fn from_state(
     stated: View,
     times: Times,
 ) -> Result<Trees> {
-    let Some((parent, log, old_exceptions)) = run.parent.clone().and_then(|parent| names.in_snapshot(parent)) else {
+    let Some((parent, log, old_exceptions)) = run.before(names) else {
         let trees = from_history(run, names, datoms, None)?;
         return Ok(Trees { view: if stated == View::Current { View::Current } else { View::History }, ..trees });
     };
@@ -265,7 +265,7 @@ pub(super) fn resemble_parent(run: &mut Run<'_>, name: &str) {
 
 /// How many datoms the parent's log lacks, and how many of its own are gone.
 fn compare_with_parent(run: &mut Run<'_>, names: &RootNames, log: &Root) -> Result<(u64, u64)> {
-    let old = run.parent.clone().and_then(|parent| names.in_snapshot(parent));
+    let old = run.parent.as_ref().and_then(|parent| names.in_snapshot(parent));
     let Some((_, old, _)) = old else { return Ok((log.records, 0)) };
     if run.options.dry_run {
         return Ok((log.records.saturating_sub(old.records), old.records.saturating_sub(log.records)));

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::log::RootNames;
 use super::{BackupOptions, BackupSummary, Parent, Source, datahike, datoms, files};
 use crate::backend::Requests;
 use crate::error::{Error, ErrorKind, Result};
@@ -10,6 +11,7 @@ use crate::id::SnapshotId;
 use crate::progress::{Event, Observer};
 use crate::repository::{Commit, Repository, Writer, WriterOptions, machine};
 use crate::sorter::SorterOptions;
+use crate::source::datahike::database_id;
 
 /// Everything that a source needs to store what it reads.
 pub(super) struct Run<'a> {
@@ -17,6 +19,8 @@ pub(super) struct Run<'a> {
     pub(super) options: &'a BackupOptions,
     pub(super) observer: &'a dyn Observer,
     pub(super) parent: Option<Snapshot>,
+    /// The id of the database, where it has one: snapshots of another are no parents, whatever they are called.
+    database: Option<[u8; 16]>,
     /// A partial snapshot of the same job that is newer than the parent: what an interrupted backup had stored.
     pub(super) interrupted: Option<Snapshot>,
     /// The snapshot as far as it is known before the source has been read.
@@ -65,6 +69,7 @@ pub(super) fn run(
         options,
         observer,
         parent,
+        database: None,
         interrupted,
         draft,
         started,
@@ -88,6 +93,56 @@ impl Run<'_> {
     pub(super) fn sorter_options(&self, parts: u32) -> SorterOptions {
         let memory_bytes = self.options.memory_bytes / parts as usize;
         SorterOptions { memory_bytes, directory: self.options.temporary.clone() }
+    }
+
+    /// Says which database this is: where the parent is of another, the newest snapshot of this one takes its place.
+    pub(super) fn of_database(&mut self, id: [u8; 16]) {
+        self.database = Some(id);
+        let Some(parent) = &self.parent else { return };
+        if self.options.parent != Parent::Latest || self.is_of_database(parent) {
+            return;
+        }
+        let own = self.earlier().next();
+        let instead = match &own {
+            Some(own) => format!("it is compared with snapshot {}", own.id.short()),
+            None => "this is the first of this one".to_owned(),
+        };
+        let message = format!("snapshot {} of this name is of another database: {instead}", parent.id.short());
+        self.observer.event(Event::Note(&message));
+        self.parent = own;
+        self.draft.parent = self.parent.as_ref().map(|parent| parent.id);
+    }
+
+    /// The parent's trees of these names; where it has none, those of the newest snapshot of the job that does.
+    pub(super) fn before(&self, names: &RootNames) -> Option<(Snapshot, NamedRoot, NamedRoot)> {
+        let parent = self.parent.as_ref()?;
+        if let Some(found) = names.in_snapshot(parent) {
+            return Some(found);
+        }
+        let found = self.earlier().find_map(|snapshot| names.in_snapshot(&snapshot))?;
+        let message = format!("snapshot {} is the newest that has {}", found.0.id.short(), names.log);
+        self.observer.event(Event::Note(&message));
+        Some(found)
+    }
+
+    /// The complete snapshots of this job and database, the newest first; none where the parent was chosen.
+    fn earlier(&self) -> impl Iterator<Item = Snapshot> {
+        let live = match self.options.parent {
+            Parent::Latest => self.writer.snapshots().live(),
+            _ => Vec::new(),
+        };
+        let is_ours = |s: &&Snapshot| {
+            s.host == self.draft.host
+                && s.label == self.draft.label
+                && s.status == Status::Complete
+                && self.is_of_database(s)
+        };
+        live.into_iter().rev().filter(is_ours).cloned()
+    }
+
+    /// Whether a snapshot is of this database, as far as both say.
+    fn is_of_database(&self, snapshot: &Snapshot) -> bool {
+        self.database.is_none_or(|id| database_id(&snapshot.properties).is_none_or(|of| of == id))
     }
 
     /// Keeps in the snapshot what the next run of the same source is to know.

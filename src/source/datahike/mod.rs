@@ -8,7 +8,7 @@ mod sane;
 pub use increment::{
     Difference, FactChange, FactState, FullReason, IncrementOptions, Increments, LeafTable, Next, ReadStats,
 };
-pub use properties::{Properties, redacted, state_properties};
+pub use properties::{Properties, database_id, redacted, state_properties};
 
 use crate::datahike::{Head, Home, MAIN_BRANCH, NodeCache, SchemaMeta, Secret, Store, WalkStats};
 use crate::error::{Error, ErrorKind, Result};

@@ -45,6 +45,12 @@ pub fn state_properties(head: &Head, schema: &SchemaMeta) -> Properties {
     properties
 }
 
+/// The id of the database that these are properties of, if they say.
+pub fn database_id(properties: &[(String, String)]) -> Option<[u8; 16]> {
+    let (_, meta) = properties.iter().find(|(name, _)| name == "meta")?;
+    crate::datahike::database_id(&edn::parse_value(meta.as_bytes()).ok()?)
+}
+
 impl BranchReading {
     /// What a snapshot tells about the branch: `schema`, `config` (redacted), `max-t`, `max-eid`, `commit`, ...
     pub fn properties(&self) -> Properties {

@@ -141,7 +141,7 @@ impl Branch {
             branch: edit.branch.clone(),
             keep_history: self.head.keeps_history(),
             properties: edit.properties.clone(),
-            identity: Identity { storage, database: uuid(&self.head.meta, "datahike/id") },
+            identity: Identity { storage, database: self.head.database_id() },
         };
         let options = Options {
             crypto_hash: Some(self.shape.crypto_hash),
