@@ -80,3 +80,60 @@ fn what_cannot_be_migrated_says_so() {
     assert!(ran.code == 1 && ran.err.contains("no migration has written"), "{ran:?}");
     assert!(ran.err.contains("hint: name an empty or a new place"), "{ran:?}");
 }
+
+/// What a run leaves that was killed before it had written anything: the mark alone.
+fn mark(world: &World, target: &str) {
+    world.ok(&["migrate", "datahike:source", &format!("datahike:{target}"), "--once"]);
+    let home = packstone::datahike::home::open(world.path(target).to_str().unwrap()).unwrap();
+    let migration = packstone::target::datahike::Migration::read(&home).unwrap().unwrap();
+    let all = home.list().unwrap();
+    home.remove_many(&all).unwrap();
+    let phase = packstone::target::datahike::Phase::Restoring;
+    packstone::target::datahike::Migration { phase, snapshot: None, heads: None, ..migration }.write(&*home).unwrap();
+}
+
+#[test]
+fn a_source_that_cannot_be_read_leaves_no_trace_in_the_target() {
+    let world = world();
+    std::fs::create_dir(world.path("empty")).unwrap();
+    for source in ["datahike:nowhere", "datahike:empty"] {
+        let ran = world.run(&["migrate", source, "datahike:target", "--once"]);
+        assert_eq!(ran.code, 1, "{ran:?}");
+        assert!(std::fs::read_dir(world.path("target")).map_or(0, Iterator::count) == 0, "{source}");
+    }
+    // A place that an earlier run only began with may be migrated to from elsewhere.
+    mark(&world, "target");
+    std::fs::rename(world.path("source"), world.path("moved")).unwrap();
+    world.ok(&["migrate", "datahike:moved", "datahike:target", "--once"]);
+}
+
+#[test]
+fn a_database_that_was_made_where_a_migration_only_began_stays() {
+    let world = world();
+    mark(&world, "restored");
+    world.ok(&["restore", "latest", "--label", "script", "--to", "datahike:restored"]);
+    mark(&world, "made");
+    world.ok(&["restore", "latest", "--label", "script", "--to", "datahike:elsewhere"]);
+    for file in std::fs::read_dir(world.path("elsewhere")).unwrap().map(Result::unwrap) {
+        std::fs::copy(file.path(), world.path("made").join(file.file_name())).unwrap();
+    }
+    for target in ["restored", "made"] {
+        let before = world.ok(&["backup", &format!("datahike:{target}"), "--label", target]);
+        let ran = world.run(&["migrate", "datahike:source", &format!("datahike:{target}"), "--once"]);
+        assert!(ran.code == 1 && ran.err.contains("no migration has written"), "{before} {ran:?}");
+        world.ok(&["verify", &format!("datahike:{target}"), "--against", "latest", "--label", target]);
+    }
+}
+
+#[test]
+fn what_others_wrote_to_the_target_is_taken_out_aloud_and_kept_in_a_snapshot() {
+    let world = world();
+    world.ok(&["migrate", "datahike:source", "datahike:target", "--once", "--label", "db"]);
+    // The target has what the source, an older copy of which was put in its place, does not.
+    becomes(&world, "536870925");
+    let ran = world.run(&["migrate", "datahike:source", "datahike:target", "--once", "--label", "db"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let told = ran.err.lines().find(|line| line.contains("that the source does not have: taken out")).unwrap();
+    let snapshot = told.rsplit(' ').next().unwrap();
+    assert!(world.ok(&["snapshots", snapshot, "--json"]).contains(snapshot), "{told}");
+}

@@ -43,6 +43,11 @@ impl Claim {
         self.migration.as_ref().ok_or_else(lost)
     }
 
+    /// Refuses a target that is not this migration's, and writes nothing.
+    pub(super) fn look(&self, source: &str, repository: &str, cut_over: bool) -> Result<()> {
+        self.find(source, repository, cut_over).map(drop)
+    }
+
     /// Finds out whose the target is, and says that this run writes to it. To cut over it takes over from whatever run.
     pub(super) fn begin(
         &mut self,
@@ -51,15 +56,35 @@ impl Claim {
         cut_over: bool,
         observer: &dyn MigrateObserver,
     ) -> Result<()> {
+        let (mut migration, other) = self.find(source, repository, cut_over)?;
+        migration.run = Some(self.run.clone());
+        self.write(migration)?;
+        self.require()?;
+        if let Some(other) = other {
+            observer.event(MigrateEvent::TakingOver { run: &other, wait: GIVE_WAY });
+            let until = Instant::now() + GIVE_WAY;
+            while Instant::now() < until && !is_dead(&other) {
+                thread::sleep(TICK);
+            }
+        }
+        Ok(())
+    }
+
+    /// What the target says of its migration, or is to say, and the run that may be writing to it.
+    fn find(&self, source: &str, repository: &str, cut_over: bool) -> Result<(Migration, Option<String>)> {
         let source = match source.strip_prefix("datahike:") {
             Some(location) => format!("datahike:{}", home::absolute(location)),
             None => source.to_owned(),
         };
+        let has_head = self.home.get(StoreKey::keyword(MAIN_BRANCH))?.is_some();
         let mut migration = match Migration::read(&self.home)? {
-            Some(migration) => migration,
-            None if self.home.get(StoreKey::keyword(MAIN_BRANCH))?.is_some() => {
-                return Err(self.refused("holds a database that no migration has written"));
+            // Nothing was written yet, and nobody is about to: it may be migrated from elsewhere just as well.
+            Some(migration) if !has_head && migration.run.as_deref().is_none_or(is_dead) => {
+                let (source, repository) = (source.clone(), repository.to_owned());
+                Migration { source, repository, phase: Phase::Restoring, snapshot: None, heads: None, ..migration }
             }
+            Some(migration) => migration,
+            None if has_head => return Err(self.refused("holds a database that no migration has written")),
             None => Migration {
                 source: source.clone(),
                 repository: repository.to_owned(),
@@ -92,17 +117,7 @@ impl Claim {
             let message = format!("process {process} of this machine is migrating to it");
             return Err(Error::new(ErrorKind::Busy, self.home.name(), message));
         }
-        migration.run = Some(self.run.clone());
-        self.write(migration)?;
-        self.require()?;
-        if let Some(other) = other {
-            observer.event(MigrateEvent::TakingOver { run: &other, wait: GIVE_WAY });
-            let until = Instant::now() + GIVE_WAY;
-            while Instant::now() < until && !is_dead(&other) {
-                thread::sleep(TICK);
-            }
-        }
-        Ok(())
+        Ok((migration, other))
     }
 
     fn refused(&self, message: impl std::fmt::Display) -> Error {

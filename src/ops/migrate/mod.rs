@@ -94,6 +94,13 @@ pub enum MigrateEvent<'a> {
         /// Datoms put and removed for that; nothing where the target was written whole.
         changes: Option<(u64, u64)>,
     },
+    /// Datoms that the source does not have are taken out of the target.
+    Undoing {
+        /// What the target was before.
+        snapshot: &'a Snapshot,
+        /// How many.
+        datoms: u64,
+    },
     /// From here on transactions are taken over as they come.
     Following,
     /// Transactions are in the target.

@@ -8,7 +8,7 @@ use super::catch_up::between;
 use super::claim::Claim;
 use super::{MigrateEvent, MigrateObserver, MigrateOptions, Place};
 use crate::datahike::{Home, MAIN_BRANCH, Store, StoreKey};
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::{Outcome, Snapshot};
 use crate::id::{SnapshotId, hex};
 use crate::ops::backup::DatahikeSource;
@@ -20,6 +20,7 @@ use crate::ops::{BackupOptions, Parent};
 use crate::progress::{Observer, Silent};
 use crate::repository::Repository;
 use crate::repository::machine::now_ms;
+use crate::source::datahike::database_id;
 use crate::target::datahike::{
     BranchEdit, Committed, Editor, Migration, Phase, Rewrite, of_databases, reachable, unneeded,
 };
@@ -112,6 +113,7 @@ impl<'a> Replica<'a> {
     pub(super) fn catch_up(&mut self, snapshot: &Snapshot) -> Result<()> {
         self.claim.require()?;
         let has_head = self.place.home.get(StoreKey::keyword(MAIN_BRANCH))?.is_some();
+        self.require_same_database(snapshot)?;
         let changes = match has_head {
             false => {
                 self.remove_leftovers()?;
@@ -134,6 +136,22 @@ impl<'a> Replica<'a> {
         self.claim.write(migration)?;
         self.observer.event(MigrateEvent::CaughtUp { snapshot, changes });
         Ok(())
+    }
+
+    /// Refuses a target in which somebody has made another database since a run ended that wrote none.
+    fn require_same_database(&self, snapshot: &Snapshot) -> Result<()> {
+        if self.claim.migration()?.snapshot.is_some() {
+            return Ok(());
+        }
+        // A damaged head is written anew.
+        let Ok(head) = Store::new(Arc::clone(&self.place.home), None).head(MAIN_BRANCH) else { return Ok(()) };
+        match (head.database_id(), database_id(&snapshot.properties)) {
+            (Some(there), Some(id)) if there != id => {
+                let message = "holds a database that no migration has written";
+                Err(Error::new(ErrorKind::AlreadyExists, self.name(), message))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Puts into the target what differs from a snapshot; how many datoms came and went, or why it is to be written whole.
@@ -168,6 +186,9 @@ impl<'a> Replica<'a> {
             changes.iter().map(of_branch).sum::<usize>() as u64
         };
         let counts = (count(true), count(false));
+        if counts.1 > 0 {
+            self.observer.event(MigrateEvent::Undoing { snapshot: &target, datoms: counts.1 });
+        }
         let properties = snapshot.properties.iter().cloned().collect();
         let mut editor = match self.editor() {
             Err(error) if error.kind() == ErrorKind::Damaged => return Ok(Err(error.to_string())),

@@ -112,6 +112,7 @@ impl<'a> Run<'a> {
     /// From catching up to the end.
     fn attempt(&mut self) -> Result<End> {
         match self.replica.claim.has_begun() {
+            // A source that cannot be read leaves no trace in the target.
             false => self.begin()?,
             true => self.replica.claim.require()?,
         }
@@ -145,6 +146,8 @@ impl<'a> Run<'a> {
 
     fn begin(&mut self) -> Result<()> {
         let (source, repository) = (self.followed.location(), self.repository.id().to_string());
+        self.replica.claim.look(&source, &repository, self.options.cut_over)?;
+        self.back_up_source()?;
         self.replica.claim.begin(&source, &repository, self.options.cut_over, &*self.observer)
     }
 

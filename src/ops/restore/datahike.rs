@@ -15,7 +15,7 @@ use crate::ops::values;
 use crate::progress::{Event, Observer};
 use crate::record::datom::number_bound;
 use crate::repository::Repository;
-use crate::target::datahike::{Description, Guard, Membership, Options, Target};
+use crate::target::datahike::{Description, Guard, Membership, Migration, Options, Target};
 
 /// What roots of branches other than the main one begin with.
 const BRANCH_PREFIX: &str = "branch/";
@@ -91,7 +91,11 @@ pub async fn restore_database(
         if options.branching_factor > 0 {
             target_options.branching_factor = options.branching_factor;
         }
-        let mut target = Target::create(home, &location, target_options)?;
+        let mut target = Target::create(Arc::clone(&home), &location, target_options)?;
+        if options.guard.is_none() && home.get(Migration::key())?.is_some() {
+            // Left by a migration that wrote no database: none is to go on with this one.
+            home.remove_many(&[Migration::key()])?;
+        }
         for (name, branch) in &branches {
             let of_branch = RestoreOptions {
                 branch: Some(branch.clone()),

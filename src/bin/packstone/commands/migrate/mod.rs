@@ -109,6 +109,10 @@ fn hinted(error: Error) -> Failure {
         ErrorKind::Busy if error.message().ends_with("is migrating to it") => {
             "with --cutover this run takes over from that one"
         }
+        ErrorKind::Busy if error.message().starts_with("somebody else has written") => {
+            "only migrate may write to the target until it is cut over; the same command takes out what others wrote, \
+             and keeps a snapshot of it"
+        }
         _ => return error.into(),
     };
     Failure::from(error).hint(hint)

@@ -92,6 +92,17 @@ impl MigrateObserver for Report {
                 });
                 self.say(value, Some(format!("{} holds snapshot {}{changes}", self.target, snapshot.id.short())));
             }
+            MigrateEvent::Undoing { snapshot, datoms } => {
+                let id = snapshot.id.to_string();
+                // Nobody reads the output any more: the snapshot stays.
+                let _ = self.output.json(&json!({ "message_type": "undoing", "snapshot_id": id, "datoms": datoms }));
+                self.output.note(&format!(
+                    "{} held {} that the source does not have: taken out; as it was, it is snapshot {}",
+                    self.target,
+                    counted(datoms, "datom"),
+                    snapshot.id.short(),
+                ));
+            }
             MigrateEvent::Following => {
                 self.graceful.begin();
                 self.progress.finish();
