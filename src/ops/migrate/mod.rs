@@ -163,7 +163,7 @@ pub struct MigrateSummary {
     pub end: MigrateEnd,
     /// The snapshot of the source that the target was equal to last; at a cut-over it is equal to it now.
     pub snapshot: Option<SnapshotId>,
-    /// The greatest transaction id in the target, where any was taken over.
+    /// The greatest transaction id in the target.
     pub t: Option<i64>,
     /// Transactions taken over.
     pub transactions: u64,

@@ -243,9 +243,8 @@ impl<'a> Replica<'a> {
     pub(super) fn write_whole(&mut self, snapshot: &Snapshot, reason: Option<&str>) -> Result<()> {
         self.observer.event(MigrateEvent::Writing { snapshot, reason });
         let home = Arc::clone(&self.place.home);
-        // What cannot be read cannot be found, and stays: Datahike's own collector removes it.
-        let before = if reason.is_some() { reachable(&home).unwrap_or_default() } else { BTreeSet::new() };
-        let had = if reason.is_some() { branch_keys(&home).unwrap_or_default() } else { Vec::new() };
+        let before = if reason.is_some() { if_sound(reachable(&home))? } else { BTreeSet::new() };
+        let had = if reason.is_some() { if_sound(branch_keys(&home))? } else { Vec::new() };
         self.claim.require()?;
         let options = DatabaseOptions {
             memory_bytes: self.options.backup.memory_bytes,
@@ -329,6 +328,17 @@ impl<'a> Replica<'a> {
 fn has_no_history(snapshot: &Snapshot) -> bool {
     let is_view = |name: &str| name == "view" || (name.starts_with("branch/") && name.ends_with("/view"));
     snapshot.properties.iter().any(|(name, value)| is_view(name) && value == "current")
+}
+
+/// What can be found of a store; nothing where that is damaged: what is not found stays, and Datahike's own collector
+/// removes it.
+fn if_sound<T: Default>(found: Result<T>) -> Result<T> {
+    match found {
+        Err(error) if matches!(error.kind(), ErrorKind::Damaged | ErrorKind::Data | ErrorKind::NotFound) => {
+            Ok(T::default())
+        }
+        found => found,
+    }
 }
 
 /// The blobs of all heads.

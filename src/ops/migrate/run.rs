@@ -158,6 +158,8 @@ impl<'a> Run<'a> {
     fn catch_up(&mut self, snapshot: &Snapshot) -> Result<()> {
         self.replica.catch_up(snapshot)?;
         self.summary.snapshot = Some(snapshot.id);
+        let max_t = snapshot.properties.iter().find(|(name, _)| name == "max-t");
+        self.summary.t = max_t.and_then(|(_, t)| t.parse().ok());
         Ok(())
     }
 

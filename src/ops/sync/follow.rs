@@ -126,6 +126,7 @@ impl Follower<'_> {
         let started = Instant::now();
         let snapshot = followed.back_up(self.repository, backup, &Silent)?;
         self.caught_up_in = started.elapsed();
+        self.summary.t = snapshot.properties.iter().find(|(name, _)| name == "max-t").and_then(|(_, t)| t.parse().ok());
         self.summary.snapshot = Some(snapshot.clone());
         Ok(snapshot)
     }

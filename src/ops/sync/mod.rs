@@ -152,7 +152,7 @@ impl<F: Fn(SyncEvent<'_>) + Send + Sync> SyncObserver for F {
 pub struct SyncSummary {
     /// The snapshot that holds everything; the one it began with if nothing came.
     pub snapshot: Option<Snapshot>,
-    /// The greatest transaction id that is durable, if any segment was written.
+    /// The greatest transaction id that is durable.
     pub t: Option<i64>,
     /// Transactions made durable.
     pub transactions: u64,

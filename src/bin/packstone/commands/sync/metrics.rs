@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use packstone::Error;
 use packstone::ops::SyncEvent;
 
+use crate::exit::Result;
 use crate::output::Output;
 
 /// Upper bounds of the lag's buckets, in seconds.
@@ -51,13 +53,28 @@ struct Counts {
 }
 
 impl Metrics {
-    pub fn new(file: Option<PathBuf>) -> Self {
-        Self { file, state: Mutex::default() }
+    /// Nothing has happened in these repositories.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn new(file: Option<PathBuf>, repositories: &[String]) -> Result<Self> {
+        let counts = |repository: &String| (repository.clone(), Counts::default());
+        let state = State { repositories: repositories.iter().map(counts).collect(), ..State::default() };
+        let metrics = Self { file, state: Mutex::new(state) };
+        metrics.replace(&text(&metrics.lock().repositories)).map_err(|error| {
+            let file = metrics.file.as_deref().unwrap_or(Path::new("metrics"));
+            Error::io(file.display(), error)
+        })?;
+        Ok(metrics)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts what happened.
     pub fn count(&self, repository: &str, event: &SyncEvent<'_>) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
         let counts = state.repositories.entry(repository.to_owned()).or_default();
         match event {
             SyncEvent::Following { .. } => counts.up = true,
@@ -95,7 +112,7 @@ impl Metrics {
     pub fn keep_written(&self, over: impl Fn() -> bool) {
         while self.file.is_some() && !over() {
             thread::sleep(LOOK_EVERY);
-            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut state = self.lock();
             if state.is_stale && state.written.is_none_or(|at| at.elapsed() >= WRITE_EVERY) {
                 (state.is_stale, state.written) = (false, Some(Instant::now()));
                 // What cannot be written now is written next time, or reported in the end.
@@ -106,15 +123,16 @@ impl Metrics {
 
     /// A repository is followed no more.
     pub fn ended(&self, repository: &str, well: bool) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
         let counts = state.repositories.entry(repository.to_owned()).or_default();
         counts.up = false;
         counts.retries += u64::from(!well);
+        state.is_stale = true;
     }
 
     /// Writes everything, and says so when that fails.
     pub fn write(&self, output: &Output) {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.lock();
         let Some(file) = &self.file else { return };
         if let Err(error) = self.replace(&text(&state.repositories)) {
             output.problem(&file.display().to_string(), &error.to_string());

@@ -76,9 +76,10 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
     let options = arguments.options(context);
     let stop = Stop::default();
     let graceful = Arc::new(Graceful::new(stop.clone(), context.output.clone()));
-    let metrics = Arc::new(Metrics::new(arguments.metrics_file.clone()));
     // The first is opened before anything else, so that what cannot work says so at once.
     let first = context.open()?;
+    let names: Vec<_> = std::iter::once(first.location()).chain(arguments.also.iter().cloned()).collect();
+    let metrics = Arc::new(Metrics::new(arguments.metrics_file.clone(), &names)?);
     let others = arguments.also.iter().map(|text| (text.clone(), context.open_at(text)));
     let mut targets = vec![(first.location(), Some(first))];
     for (text, opened) in others {
@@ -91,6 +92,7 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
             Err(failure) => return Err(failure),
         }
     }
+    let several = targets.len() > 1;
     let over = AtomicBool::new(false);
     let results: Vec<Result<SyncSummary>> = thread::scope(|scope| {
         scope.spawn(|| metrics.keep_written(|| over.load(Ordering::SeqCst)));
@@ -102,7 +104,7 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
                 let metrics = metrics.clone();
                 scope.spawn(move || {
                     let result = follow(context, &text, repository, source, options, &stop, report);
-                    if let Err(failure) = &result {
+                    if let (Err(failure), true) = (&result, several) {
                         context.output.problem(&text, &failure.to_string());
                     }
                     metrics.ended(&text, result.is_ok());
@@ -115,7 +117,6 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
         ended.into_iter().map(|target| target.expect("a panic would be a bug, and ends the program")).collect()
     });
     metrics.write(&context.output);
-    let several = results.len() > 1;
     let failed = results.iter().filter(|result| result.is_err()).count();
     let done = results.len() > failed;
     match results.into_iter().find_map(Result::err) {

@@ -39,6 +39,10 @@ impl Report {
             "restarts": summary.restarts,
         }))?;
         let snapshot = summary.snapshot.as_ref().map_or_else(String::new, |snapshot| snapshot.id.short());
+        if summary.segments == 0 {
+            let until = summary.t.map_or_else(String::new, |t| format!("everything up to t {t}: "));
+            return self.output.line(format!("{}: {until}all of it is in snapshot {snapshot}", self.repository));
+        }
         self.output.line(format!(
             "{}: {} in {}, {}; all of it is in snapshot {snapshot}",
             self.repository,
