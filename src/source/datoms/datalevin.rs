@@ -198,7 +198,7 @@ impl DatomSource for Datalevin {
                     sink(&datom)?;
                 }
                 Err((place, why)) if self.on_error == OnError::Collect && !why.contains("cut short") => {
-                    tally.leave_out(place, why);
+                    tally.problem(place, why);
                 }
                 Err((place, why)) => return Err(Error::new(ErrorKind::Data, place, why)),
             }

@@ -128,7 +128,7 @@ impl Lines {
         if self.on_error == OnError::Abort {
             return Err(Error::new(ErrorKind::Data, format!("{name}:{number}:{}", why.column), &why.reason));
         }
-        tally.leave_out(format!("{name}:{number}"), why);
+        tally.problem(format!("{name}:{number}"), why);
         Ok(())
     }
 }

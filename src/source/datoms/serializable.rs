@@ -180,7 +180,7 @@ impl Serializable {
                     tally.count(&datom);
                     sink(&datom)?;
                 }
-                Err(why) if self.on_error == OnError::Collect => tally.leave_out(forms.place(), why),
+                Err(why) if self.on_error == OnError::Collect => tally.problem(forms.place(), why),
                 Err(why) => return Err(forms.refuse(why)),
             }
         }

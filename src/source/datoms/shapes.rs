@@ -240,7 +240,7 @@ impl<'w> Walk<'w> {
         match self.notation.value() {
             Ok(value) => self.datom(facts::datom(value, t), take),
             Err(error) if self.on_error == OnError::Collect && self.notation.can_leave_out() => {
-                self.tally.leave_out(error.object().to_owned(), error.message());
+                self.tally.problem(error.object().to_owned(), error.message());
                 Ok(())
             }
             Err(error) => Err(error),
@@ -251,7 +251,7 @@ impl<'w> Walk<'w> {
         match datom {
             Ok(datom) => take(self.tally, datom),
             Err(why) if self.on_error == OnError::Collect => {
-                self.tally.leave_out(self.notation.forms().place(), why);
+                self.tally.problem(self.notation.forms().place(), why);
                 Ok(())
             }
             Err(why) => Err(self.notation.forms().refuse(why)),

@@ -9,7 +9,7 @@ use crate::source::datoms::{Format, Reading, View};
 const PROBLEMS_MAX: usize = 1000;
 /// Datahike's first transaction id; entities above are transactions.
 const FIRST_TRANSACTION: i64 = 1 << 29;
-const UNPRINTED: &str = "values that were printed as #object, without their content";
+const UNPRINTED: &str = "was printed as #object, without its content: kept as that";
 
 /// A reading that is under way.
 pub(super) struct Tally {
@@ -34,7 +34,7 @@ impl Tally {
             self.max_eid = self.max_eid.max(Some(datom.e));
         }
         if matches!(&datom.v, Value::Tagged(tag, _) if tag == "object") {
-            self.note(UNPRINTED, 1);
+            self.problem(format!("datom of entity {} at t {}", datom.e, datom.t), UNPRINTED);
         }
     }
 
@@ -42,8 +42,8 @@ impl Tally {
         *self.reading.notes.entry(what.to_owned()).or_default() += count;
     }
 
-    /// Lists a datom that is left out.
-    pub(super) fn leave_out(&mut self, place: String, why: impl Display) {
+    /// Lists a datom that is left out, or of which something is lost.
+    pub(super) fn problem(&mut self, place: String, why: impl Display) {
         self.reading.problems_count += 1;
         if self.reading.problems.len() < PROBLEMS_MAX {
             self.reading.problems.push((place, why.to_string()));

@@ -116,7 +116,7 @@ impl Walk<'_> {
                 sink(&datom)
             }
             Err(why) if self.on_error == OnError::Collect => {
-                self.tally.leave_out(place.to_owned(), why);
+                self.tally.problem(place.to_owned(), why);
                 Ok(())
             }
             Err(why) => Err(Error::new(ErrorKind::Data, place, why)),
