@@ -10,7 +10,7 @@ use crate::ops::datoms::{
 };
 use crate::ops::{mark, values};
 use crate::progress::Event;
-use crate::record::datom::{Datoms, Digest, Summary, number_bound};
+use crate::record::datom::{Datoms, Digest, Summary, number_bound, view_fact};
 use crate::sorter::{Sorted, Sorter};
 use crate::source::datoms::{Reading, View};
 use crate::tree::{self, Builder, Change, Pushed, Root};
@@ -309,7 +309,7 @@ struct Unique {
 impl KeyStream for Unique {
     fn next(&mut self) -> Result<Option<&[u8]>> {
         let Some(key) = self.keys.next()? else { return Ok(None) };
-        let fact = &key[..key.len() - 9];
+        let fact = view_fact(key);
         self.repeated |= self.last == fact;
         self.last.clear();
         self.last.extend_from_slice(fact);

@@ -45,7 +45,7 @@ mod time;
 pub use changes::{KeyChanges, changed_state, key_changes};
 pub use exceptions::{Current, exceptions};
 pub use fold::{Fold, Past};
-pub use key::log_key;
+pub use key::{log_key, split};
 pub use merged::{Merged, Parts};
 pub use order::{DumpOrder, ViewOrder};
 pub use state_changes::KnownState;

@@ -65,9 +65,9 @@ fn spans(last: &[i64], has_slots: bool) -> Vec<(Bound, Bound)> {
 
 fn take(rows: &[Vec<u8>], events: &mut Events) -> Result<(), Trouble> {
     for row in rows {
-        let (fact, t, asserts) = split(row)?;
-        if let Some(known) = events.get_mut(fact) {
-            known.insert((t, asserts));
+        let event = split(row)?;
+        if let Some(known) = events.get_mut(event.fact) {
+            known.insert((event.t, event.asserts()));
         }
     }
     Ok(())
