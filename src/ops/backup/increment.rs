@@ -4,22 +4,23 @@ use std::collections::BTreeMap;
 
 use super::cursor::{self, Cursor};
 use super::datahike::DatahikeSource;
-use super::datoms::{Trees, sort_key};
-use super::log::{HASH_LEN, RootNames, resemble_parent};
+use super::datoms::Trees;
+use super::log::{RootNames, resemble_parent};
 use super::run::Run;
 use crate::datahike::WalkStats;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::NamedRoot;
 use crate::ops::datoms::{KeyChanges, KnownState, key_changes};
+use crate::ops::edit::{self, Already, Sink};
 use crate::ops::{mark, values};
 use crate::progress::Event;
-use crate::record::datom::{self, Datoms, Digest, Summary};
+use crate::record::datom::{self, Datoms, Summary};
 use crate::repository::{Repository, Writer};
 use crate::source::datahike::{
     BranchReading, Datahike, FactChange, FullReason, IncrementOptions, Increments, LeafTable, Next,
 };
 use crate::source::datoms::View;
-use crate::tree::{self, Change};
+use crate::tree;
 
 /// Memory for the exceptions of a database without history ...
 const KNOWN_BYTES: usize = 64 << 20;
@@ -197,50 +198,17 @@ pub(in crate::ops) fn edit_trees(
     exceptions: &NamedRoot,
     changes: KeyChanges,
 ) -> Result<EditedTrees> {
-    let (log, added, removed) = edit_tree(writer, log, changes.log)?;
-    let (exceptions, ..) = edit_tree(writer, exceptions, changes.exceptions)?;
-    Ok(EditedTrees { log, exceptions, added, removed })
-}
-
-fn edit_tree(writer: &mut Writer, named: &NamedRoot, changes: Vec<(Vec<u8>, bool)>) -> Result<(NamedRoot, u64, u64)> {
-    if changes.is_empty() {
-        return Ok((named.clone(), 0, 0));
-    }
-    let mut digest =
-        Digest::decode(&named.digest).map_err(|e| Error::damaged(format!("digest of {}", named.name), e))?;
-    let (mut puts, mut removals) = (0, 0);
-    let mut stored = Vec::with_capacity(changes.len());
-    let mut row = Vec::new();
-    for (whole, put) in changes {
-        let datom = datom::decode_key(&whole).map_err(|e| Error::damaged("datom key", e))?;
-        sort_key(writer, &datom, &mut row)?;
-        let (key, hash) = row.split_last_chunk::<HASH_LEN>().expect("this cannot fail because a hash was appended");
-        let hash = u64::from_be_bytes(*hash);
-        if put {
-            puts += 1;
-            digest.add_hash(hash);
-            stored.push((key.to_vec(), Change::Put(Vec::new())));
-        } else {
-            removals += 1;
-            digest.remove_hash(hash);
-            stored.push((key.to_vec(), Change::Remove));
+    let mut edit = |named: &NamedRoot, keys: Vec<(Vec<u8>, bool)>| {
+        if !keys.is_empty() {
+            writer.flush()?;
         }
-    }
-    // Keys of long values are in another order than the values.
-    stored.sort_unstable_by(|one, other| one.0.cmp(&other.0));
-    writer.flush()?;
-    let parameters = writer.repository().tree_parameters(&Datoms);
-    let reader = writer.repository().reader();
-    let (root, stats) = tree::edit(&reader, writer, &parameters, &mark::root(named), stored.into_iter().map(Ok))?;
-    if (stats.added, stats.removed) != (puts, removals) {
-        let message = format!(
-            "{} of {puts} new and {} of {removals} vanished datoms did not fit the parent's tree",
-            puts - stats.added.min(puts),
-            removals - stats.removed.min(removals)
-        );
-        return Err(Error::new(ErrorKind::Data, &named.name, message));
-    }
-    Ok((mark::named(&named.name, root, digest.encode().to_vec()), puts, removals))
+        let reader = writer.repository().reader();
+        let keys = keys.iter().map(|(key, put)| (key.as_slice(), *put));
+        edit::edit(&reader, &mut Sink::Packs(writer), named, keys, Already::Refuse)
+    };
+    let log = edit(log, changes.log)?;
+    let exceptions = edit(exceptions, changes.exceptions)?.root;
+    Ok(EditedTrees { log: log.root, exceptions, added: log.added, removed: log.removed })
 }
 
 #[cfg(test)]

@@ -65,7 +65,7 @@ impl From<&Reading> for Times {
 }
 
 /// Bytes after each key in a sorter: the datom's share of the digest.
-pub(super) const HASH_LEN: usize = 8;
+const HASH_LEN: usize = 8;
 
 /// Stores a history, and where it does not fold to `current`, the exceptions.
 pub(super) fn from_history(

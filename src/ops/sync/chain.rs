@@ -3,11 +3,12 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::fold::{Sink, apply};
+use super::fold::apply;
 use super::net::Net;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{NamedRoot, ObjectPath, Opening, Outcome, Segment, Snapshot};
 use crate::id::{BlobId, SnapshotId};
+use crate::ops::edit::Sink;
 use crate::ops::mark::{self, Reached};
 use crate::repository::{Chain, Commit, Leftovers, OpenSession, Reader, Repository, Writer, WriterOptions, machine};
 use crate::tree::{ReadNode, WriteNode};

@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 
 use super::chain::store_again;
 use super::changes::Changed;
-use super::fold::{Sink, apply};
+use super::fold::apply;
 use super::net::Net;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{NamedRoot, ObjectPath, Sealed, Segment, Snapshot, TreeChanges};
 use crate::id::{SnapshotId, StreamId};
+use crate::ops::edit::Sink;
 use crate::repository::{Chain, Commit, Repository, Writer, WriterOptions, WriterStatistics, machine};
 
 /// Keys in one segment, in bytes; longer differences are divided.
