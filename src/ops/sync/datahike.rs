@@ -9,11 +9,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::{NamedRoot, Outcome, Snapshot, TreeChanges};
 use crate::ops::backup::increment::known_state;
 use crate::ops::backup::{self, BackupOptions, DatahikeSource, Source, cursor};
-use crate::ops::datoms::{KeyChanges, KnownState, find_roots, key_changes, root_names};
+use crate::ops::datoms::{
+    KeyChanges, KnownState, branch_property, consistency_point, find_roots, key_changes, root_names,
+};
 use crate::progress::{Observer, Silent};
 use crate::repository::Repository;
 use crate::source::datahike::{
-    Datahike, Difference, FullReason, IncrementOptions, Increments, LeafTable, Next, is_main, state_properties,
+    Datahike, Difference, FullReason, IncrementOptions, Increments, LeafTable, Next, state_properties,
 };
 
 /// The blob that names the branches.
@@ -179,7 +181,7 @@ impl Changes for DatahikeChanges {
                 }
             }
             for (name, text) in state_properties(&difference.head, &difference.schema) {
-                let name = if is_main(&branch.name) { name } else { format!("branch/{}/{name}", branch.name) };
+                let name = branch_property(&branch.name, &name);
                 if self.properties.get(&name) != Some(&text) {
                     self.properties.insert(name.clone(), text.clone());
                     changed.properties.push((name, text));
@@ -195,11 +197,8 @@ impl Changes for DatahikeChanges {
         changed.properties.sort();
         // The main branch comes first.
         changed.t = self.branches.first().map_or(0, |branch| branch.t);
-        let point = |branch: &Branch| match is_main(&branch.name) {
-            true => format!("t {}", branch.t),
-            false => format!(":{} t {}", branch.name, branch.t),
-        };
-        changed.consistency_point = self.branches.iter().map(point).collect::<Vec<_>>().join(", ");
+        let points = self.branches.iter().map(|branch| (branch.name.as_str(), branch.t));
+        changed.consistency_point = consistency_point(points);
         Ok(Step::Changed(changed))
     }
 
