@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::changes::{Changed, Changes, Followed, Step};
+use super::changes::{Changed, Changes, Followed, Step, tree_changes};
 use crate::datahike::{Stamp, StoreKey};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::{NamedRoot, Outcome, Snapshot, TreeChanges};
+use crate::format::{NamedRoot, Outcome, Snapshot};
 use crate::ops::backup::increment::known_state;
 use crate::ops::backup::{self, BackupOptions, DatahikeSource, Source, cursor};
 use crate::ops::datoms::{
@@ -227,12 +227,4 @@ fn transactions(log: &[(Vec<u8>, bool)], t: i64) -> u64 {
         }
     }
     count
-}
-
-fn tree_changes(name: String, keys: Vec<(Vec<u8>, bool)>) -> TreeChanges {
-    let mut changes = TreeChanges { name, ..TreeChanges::default() };
-    for (key, put) in keys {
-        if put { changes.put.push(key) } else { changes.removed.push(key) }
-    }
-    changes
 }

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::chain::{Fate, adopt, fate};
+use super::chain::{adopt, remaining};
 use super::changes::{Changed, Changes, Followed, Step};
 use super::stream::{KEY_MAX_BYTES, Stream, is_passing};
 use super::{Stop, SyncEvent, SyncObserver, SyncOptions, SyncSummary};
@@ -109,19 +109,11 @@ impl Follower<'_> {
         let host = backup.host.clone().unwrap_or_else(|| Machine::this().host);
         let label = backup.label.clone().unwrap_or(location);
         let stream = self.repository.keys().stream_id(&host, &label);
-        let chains = self.repository.chains_of(stream)?;
-        if !chains.is_empty() {
-            let snapshots = self.repository.snapshots()?;
-            for chain in chains {
-                match fate(self.repository, &chain, &snapshots.live())? {
-                    Fate::Contained => self.repository.remove_chain(&chain)?,
-                    Fate::Open => {
-                        refuse_living_rival(self.repository, chain.session)?;
-                        self.recover(&chain)?;
-                    }
-                    Fate::Orphaned => self.recover(&chain)?,
-                }
+        for (chain, is_orphaned) in remaining(self.repository, self.repository.chains_of(stream)?)? {
+            if !is_orphaned {
+                refuse_living_rival(self.repository, chain.session)?;
             }
+            self.recover(&chain)?;
         }
         let started = Instant::now();
         let snapshot = followed.back_up(self.repository, backup, &Silent)?;

@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 pub(super) use chain::{Fate, fate, settle, unsettled};
+pub(super) use changes::keys;
 pub use changes::{Changed, Changes, Followed, Step};
 pub use datahike::FollowedDatahike;
 pub(super) use stream::is_passing;
