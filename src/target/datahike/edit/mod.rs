@@ -21,7 +21,7 @@ use super::schema::{Properties, Schema};
 use super::{Guard, write_heads};
 use crate::datahike::encode_head::WrittenIndex;
 use crate::datahike::node::Address;
-use crate::datahike::{Home, IndexOrder, SYSTEM_TRANSACTION, Store};
+use crate::datahike::{Home, IndexOrder, Store};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::datom::{Attribute, Datom, FactEvent, decode_key};
 use branch::{Branch, Said, learn, roots};
@@ -228,7 +228,7 @@ impl Editor {
                 new.blobs.put(blob)?;
             }
             new.replaced.extend(branch.head.commit);
-            let state = branch.state(&edit, indices, schema_key, now)?;
+            let state = branch.state(&edit, indices, schema_key)?;
             let head = head(edit.branch.clone(), config, state, shape, now)?;
             new.written.push(head.commit);
             new.heads.push(head);
@@ -328,13 +328,9 @@ fn edit_indices(
             if order == IndexOrder::Avet && !of.indexed {
                 continue;
             }
-            let system = references && datom.t == SYSTEM_TRANSACTION;
             let (was, is) = match temporal {
                 false => (change.before.current, change.current),
-                true => {
-                    let is = change.history && (system || !(change.current && of.history_while_current()));
-                    (change.before.temporal, is)
-                }
+                true => (change.before.temporal, of.is_temporal(&datom, references, change.history, change.current)),
             };
             if was == is {
                 continue;
