@@ -7,6 +7,7 @@
 
 mod compare;
 mod facts;
+mod leaves;
 mod lookup;
 mod merge;
 mod record;
