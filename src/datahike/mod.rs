@@ -23,7 +23,7 @@ pub use blob::{Blob, Compression, Secret};
 pub use fields::field;
 pub use head::{Head, IndexRoot, SchemaMeta, database_id};
 pub use home::{Home, Stamp, StoreKey, Traffic};
-pub use node::{Address, Branch, Diff, Leaf, Node, Slot, Slots};
+pub use node::{Address, Branch, Child, Diff, Leaf, Node, Resolved, Slot, Slots};
 pub use order::IndexOrder;
 pub use store::Store;
 pub use unreadable::Unreadable;

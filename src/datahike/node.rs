@@ -3,12 +3,16 @@
 //! A branch may carry *slots*, differences that are not yet written into its children: a child is what is stored at its
 //! address and its slot together.
 
-use std::collections::{BTreeMap, HashSet};
+mod resolve;
+
+use std::collections::BTreeMap;
 
 use super::fields::{elements, field, number};
 use super::{SYSTEM_TRANSACTION, Unreadable};
 use crate::error::DecodeError;
 use crate::record::datom::{Attribute, Datom, Value, encode_value};
+
+pub use resolve::{Child, Resolved};
 
 /// The UUID a node is stored under.
 pub type Address = [u8; 16];
@@ -90,51 +94,6 @@ impl<'b> Node<'b> {
             Tag::Set => Err(Unreadable::Record("index root, where a node belongs".to_owned())),
         }
     }
-}
-
-impl Leaf<'_> {
-    /// Puts a difference into a leaf. Where it does, the order of the datoms is lost.
-    pub fn apply(&mut self, diff: Diff<'_>) -> Result<(), Unreadable> {
-        let (absent, present) = match diff {
-            Diff::Leaf { absent, present } => (absent, present),
-            Diff::Branch(slots) if slots.is_empty() => return Ok(()),
-            Diff::Branch(_) => return Err(DecodeError::Invalid("slot: the difference to a branch at a leaf").into()),
-        };
-        let gone = absent.iter().map(identity).collect::<Result<HashSet<_>, _>>()?;
-        let mut here = HashSet::new();
-        let mut kept = Vec::with_capacity(self.datoms.len() + present.len());
-        for datom in std::mem::take(&mut self.datoms) {
-            let identity = identity(&datom)?;
-            if !gone.contains(&identity) {
-                here.insert(identity);
-                kept.push(datom);
-            }
-        }
-        for datom in present {
-            if here.insert(identity(&datom)?) {
-                kept.push(datom.into_owned());
-            }
-        }
-        self.datoms = kept;
-        Ok(())
-    }
-}
-
-/// Bytes that are the same for the same datom only.
-fn identity(datom: &Datom<'_>) -> Result<Vec<u8>, Unreadable> {
-    let mut bytes = Vec::new();
-    bytes.extend_from_slice(&datom.e.to_be_bytes());
-    bytes.extend_from_slice(&datom.t.to_be_bytes());
-    bytes.push(u8::from(datom.added));
-    let attribute = match &datom.a {
-        Attribute::Keyword(name) => Value::Keyword(name.as_ref().into()),
-        Attribute::Id(id) => Value::Long(*id),
-        Attribute::String(name) => Value::String(name.as_bytes().into()),
-    };
-    for value in [&attribute, &datom.v] {
-        encode_value(value, &mut bytes).map_err(|_| DecodeError::Invalid("value of a datom"))?;
-    }
-    Ok(bytes)
 }
 
 /// What a record of an index is.

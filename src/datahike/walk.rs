@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
 
-use super::node::{Address, Diff, Leaf, Node, SlotHash, Slots};
+use super::node::{Address, Child, Diff, Leaf, Node, Resolved, SlotHash};
 use super::verify::{self, Verdict};
 use super::{IndexRoot, Stamp, Store, StoreKey, Unreadable, hasch};
 use crate::error::{DecodeError, Error, ErrorKind};
@@ -256,33 +256,10 @@ impl<'w> Walk<'w> {
         level: Option<u32>,
         visitor: &mut dyn Visitor,
     ) -> Result<(), WalkError> {
-        let wrong = |what| WalkError::Node { key, why: Some(DecodeError::Invalid(what).into()) };
-        match node {
-            Node::Leaf(mut leaf) => {
-                if level.is_some_and(|level| level != 0) {
-                    return Err(wrong("node: a leaf where its parent has a branch"));
-                }
-                let ordered = diff.is_none();
-                if let Some(diff) = diff {
-                    leaf.apply(diff).map_err(|why| WalkError::Node { key, why: Some(why) })?;
-                }
-                self.leaf(key, stamp, &leaf, ordered, visitor)
-            }
-            Node::Branch(branch) => {
-                if level.is_some_and(|level| level != branch.level) {
-                    return Err(wrong("node: a branch of another level than its parent has"));
-                }
-                let slots = match diff {
-                    None => branch.slots.into_iter().map(|(place, slot)| (place, slot.into_owned())).collect(),
-                    Some(Diff::Branch(slots)) => slots,
-                    Some(Diff::Leaf { absent, present }) if absent.is_empty() && present.is_empty() => Slots::new(),
-                    Some(Diff::Leaf { .. }) => return Err(wrong("slot: the difference to a leaf at a branch")),
-                };
-                if slots.last_key_value().is_some_and(|(place, _)| *place >= branch.addresses.len()) {
-                    return Err(wrong("slots: no such child"));
-                }
-                self.branch(key, stamp, branch.level - 1, &branch.addresses, slots, visitor)
-            }
+        let ordered = diff.is_none();
+        match node.resolve(diff, level).map_err(|why| WalkError::Node { key, why: Some(why) })? {
+            Resolved::Leaf(leaf) => self.leaf(key, stamp, &leaf, ordered, visitor),
+            Resolved::Branch { level, children, .. } => self.branch(key, stamp, level, children, visitor),
         }
     }
 
@@ -304,25 +281,20 @@ impl<'w> Walk<'w> {
         key: NodeKey,
         stamp: Option<Stamp>,
         level: u32,
-        addresses: &[Address],
-        mut slots: Slots<'static>,
+        children: Vec<Child>,
         visitor: &mut dyn Visitor,
     ) -> Result<(), WalkError> {
         self.stats.branches += 1;
-        let child = |place: usize, address: &Address| NodeKey {
-            address: Some(*address),
-            slot: slots.get(&place).and_then(|slot| slot.hash),
-        };
-        let children: Vec<_> = addresses.iter().enumerate().map(|(place, address)| child(place, address)).collect();
-        visitor.branch(&key, stamp, &children)?;
+        let keys: Vec<_> =
+            children.iter().map(|child| NodeKey { address: Some(child.address), slot: child.slot }).collect();
+        visitor.branch(&key, stamp, &keys)?;
         let mut wanted = Vec::with_capacity(children.len());
-        for (place, key) in children.into_iter().enumerate() {
+        for (key, child) in keys.into_iter().zip(children) {
             if visitor.skip(&key) {
                 self.stats.skipped += 1;
                 continue;
             }
-            let diff = slots.remove(&place).and_then(|slot| slot.diff);
-            wanted.push(Pending { key, diff, level: Some(level), blob: None, is_fetched: false });
+            wanted.push(Pending { key, diff: child.diff, level: Some(level), blob: None, is_fetched: false });
         }
         for pending in wanted.into_iter().rev() {
             self.queue.push_front(pending);

@@ -12,6 +12,7 @@ mod derived;
 mod diff;
 mod doctor;
 mod dump;
+mod edit;
 mod files;
 mod find;
 mod forget;

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::backup::{BackupOptions, DatahikeSource, Parent, Source, backup};
-use super::datoms::{Merged, Parts, ViewOrder, log_key, root_names};
+use super::datoms::{Merged, Parts, ViewOrder, branches, log_key, root_names};
 use super::{mark, values};
 use crate::datahike::Head as DatabaseHead;
 use crate::error::{Error, Result};
@@ -92,7 +92,7 @@ pub async fn compare_database(
     super::blocking(move || {
         let mut compared = Vec::new();
         let wanted = &source.options.branches;
-        let all = branches(&[&snapshot, &given]).into_iter();
+        let all = branches_of_any(&[&snapshot, &given]).into_iter();
         for branch in all.filter(|branch| wanted.is_empty() || wanted.contains(branch)) {
             compared.push(compare_branch(&repository, (&snapshot, &given), &branch, &source, &options, &*observer)?);
         }
@@ -102,17 +102,10 @@ pub async fn compare_database(
 }
 
 /// The branches any of the snapshots has, the main one first.
-fn branches(snapshots: &[&Snapshot]) -> Vec<String> {
+fn branches_of_any(snapshots: &[&Snapshot]) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
-    for root in snapshots.iter().flat_map(|snapshot| &snapshot.roots) {
-        let branch = match root.name.strip_prefix("branch/") {
-            None if root.name == super::datoms::LOG => Some(crate::datahike::MAIN_BRANCH),
-            None => None,
-            Some(name) => name.strip_suffix(super::datoms::LOG).and_then(|name| name.strip_suffix('/')),
-        };
-        if let Some(branch) = branch
-            && !names.iter().any(|name| name == branch)
-        {
+    for branch in snapshots.iter().flat_map(|snapshot| branches(snapshot)) {
+        if !names.iter().any(|name| name == branch) {
             names.push(branch.to_owned());
         }
     }

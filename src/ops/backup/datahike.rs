@@ -10,6 +10,7 @@ use super::run::{RECORDS_PER_TICK, Run, Stored};
 use crate::datahike::{Head, Secret};
 use crate::error::Result;
 use crate::format::{NamedRoot, SourceDescription};
+use crate::ops::datoms::{branch_property, consistency_point};
 use crate::progress::Event;
 use crate::record::datom::Datom;
 use crate::sorter::{Sorter, SorterOptions};
@@ -66,7 +67,7 @@ pub(super) fn store(run: &mut Run<'_>, source: &DatahikeSource) -> Result<Stored
     run.keep_cursor(kept);
     let names: Vec<_> = branches.iter().map(|branch| format!(":{branch}")).collect();
     all.properties.insert("branches".to_owned(), format!("[{}]", names.join(" ")));
-    let consistency_point = all.consistency_point;
+    let consistency_point = consistency_point(all.points.iter().map(|(branch, t)| (branch.as_str(), *t)));
     let mut options = vec![("format".to_owned(), "datahike".to_owned())];
     options.extend(source.options.branches.iter().map(|branch| ("branch".to_owned(), format!(":{branch}"))));
     Ok(Stored {
@@ -153,7 +154,8 @@ struct All {
     problems: Vec<(String, String)>,
     roots: Vec<NamedRoot>,
     properties: BTreeMap<String, String>,
-    consistency_point: String,
+    /// The greatest transaction of each branch.
+    points: Vec<(String, i64)>,
     notes: Vec<(String, u64)>,
     figures: BTreeMap<&'static str, u64>,
     records: u64,
@@ -164,15 +166,9 @@ struct All {
 impl All {
     fn add(&mut self, branch: &str, reading: BranchReading, trees: Trees) {
         for (name, value) in reading.properties() {
-            let name = if source::is_main(branch) { name } else { format!("branch/{branch}/{name}") };
-            self.properties.insert(name, value);
+            self.properties.insert(branch_property(branch, &name), value);
         }
-        let point = match source::is_main(branch) {
-            true => format!("t {}", reading.head.max_tx),
-            false => format!(":{branch} t {}", reading.head.max_tx),
-        };
-        self.consistency_point.push_str(if self.consistency_point.is_empty() { "" } else { ", " });
-        self.consistency_point.push_str(&point);
+        self.points.push((branch.to_owned(), reading.head.max_tx));
         for stats in [&reading.current, &reading.temporal] {
             *self.figures.entry("leaves_read").or_default() += stats.leaves;
             *self.figures.entry("nodes_read").or_default() += stats.leaves + stats.branches;

@@ -10,7 +10,7 @@ use crate::ops::datoms::{
 };
 use crate::ops::{mark, values};
 use crate::progress::Event;
-use crate::record::datom::{Datoms, Digest, Summary, number_bound};
+use crate::record::datom::{Datoms, Digest, Summary, number_bound, view_fact};
 use crate::sorter::{Sorted, Sorter};
 use crate::source::datoms::{Reading, View};
 use crate::tree::{self, Builder, Change, Pushed, Root};
@@ -65,7 +65,7 @@ impl From<&Reading> for Times {
 }
 
 /// Bytes after each key in a sorter: the datom's share of the digest.
-pub(super) const HASH_LEN: usize = 8;
+const HASH_LEN: usize = 8;
 
 /// Stores a history, and where it does not fold to `current`, the exceptions.
 pub(super) fn from_history(
@@ -309,7 +309,7 @@ struct Unique {
 impl KeyStream for Unique {
     fn next(&mut self) -> Result<Option<&[u8]>> {
         let Some(key) = self.keys.next()? else { return Ok(None) };
-        let fact = &key[..key.len() - 9];
+        let fact = view_fact(key);
         self.repeated |= self.last == fact;
         self.last.clear();
         self.last.extend_from_slice(fact);

@@ -1,59 +1,40 @@
 //! Log keys and view keys: the same parts in another order.
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{DecodeError, Error, Result};
+use crate::record::datom::{FactEvent, from_view_key, to_view_key};
 
 /// t as it stands in keys: eight bytes that sort as the numbers do.
 pub(super) type T = [u8; 8];
 
-/// Bytes of a view key behind its fact.
-const TAIL_BYTES: usize = 9;
-
 /// Turns a log key into `view`, which is cleared first.
 ///
 /// # Errors
-/// [`ErrorKind::Damaged`] when the key is too short to be one.
+/// [`ErrorKind::Damaged`](crate::error::ErrorKind) when the key is too short to be one.
 pub fn view_key(log_key: &[u8], view: &mut Vec<u8>) -> Result<()> {
-    let (op, rest) = checked(log_key)?.split_last().ok_or_else(short)?;
-    let (t, fact) = rest.split_first_chunk::<8>().ok_or_else(short)?;
     view.clear();
-    view.extend_from_slice(fact);
-    view.extend_from_slice(t);
-    view.push(*op);
-    Ok(())
+    to_view_key(log_key, view).map_err(damaged)
 }
 
 /// Turns a view key into `log`, which is cleared first.
 ///
 /// # Errors
-/// [`ErrorKind::Damaged`] when the key is too short to be one.
+/// [`ErrorKind::Damaged`](crate::error::ErrorKind) when the key is too short to be one.
 pub fn log_key(view_key: &[u8], log: &mut Vec<u8>) -> Result<()> {
-    let (op, rest) = checked(view_key)?.split_last().ok_or_else(short)?;
-    let (fact, t) = rest.split_last_chunk::<8>().ok_or_else(short)?;
     log.clear();
-    log.extend_from_slice(t);
-    log.extend_from_slice(fact);
-    log.push(*op);
-    Ok(())
+    from_view_key(view_key, log).map_err(damaged)
 }
 
-/// The key, if it is long enough for t, e and op.
-pub(super) fn checked(key: &[u8]) -> Result<&[u8]> {
-    if key.len() >= TAIL_BYTES + 8 { Ok(key) } else { Err(short()) }
+/// t, fact and op of a log key.
+///
+/// # Errors
+/// [`ErrorKind::Damaged`](crate::error::ErrorKind) when the key is too short to be one.
+pub fn split(log_key: &[u8]) -> Result<FactEvent<'_>> {
+    FactEvent::of_key(log_key).map_err(damaged)
 }
 
-/// e, a and v of a checked view key.
-pub(super) fn fact(view: &[u8]) -> &[u8] {
-    &view[..view.len() - TAIL_BYTES]
-}
-
-/// t of a checked view key.
-pub(super) fn t(view: &[u8]) -> T {
-    view[view.len() - TAIL_BYTES..].first_chunk().copied().expect("this cannot fail because the key was checked")
-}
-
-/// Whether a checked key asserts.
-pub(super) fn asserts(key: &[u8]) -> bool {
-    key.last() == Some(&1)
+/// The same of a view key.
+pub(super) fn split_view(view: &[u8]) -> Result<FactEvent<'_>> {
+    FactEvent::of_view_key(view).map_err(damaged)
 }
 
 /// Appends t and op to a fact.
@@ -62,6 +43,6 @@ pub(super) fn complete(fact: &mut Vec<u8>, t: &T, asserts: bool) {
     fact.push(u8::from(asserts));
 }
 
-fn short() -> Error {
-    Error::new(ErrorKind::Damaged, "datom key", "too short")
+fn damaged(why: DecodeError) -> Error {
+    Error::damaged("datom key", why)
 }

@@ -31,6 +31,7 @@
 //! time. Instants that do not ascend with t therefore never hide a transaction that was complete at that time, but may
 //! show one with a smaller t whose stated instant is later.
 
+mod branches;
 mod changes;
 mod exceptions;
 mod fold;
@@ -42,10 +43,11 @@ mod states;
 mod stream;
 mod time;
 
+pub use branches::{branch_properties, branch_property, branches, consistency_point, find_roots, root_names};
 pub use changes::{KeyChanges, changed_state, key_changes};
 pub use exceptions::{Current, exceptions};
 pub use fold::{Fold, Past};
-pub use key::log_key;
+pub use key::{log_key, split};
 pub use merged::{Merged, Parts};
 pub use order::{DumpOrder, ViewOrder};
 pub use state_changes::KnownState;
@@ -53,71 +55,7 @@ pub use states::{StateOptions, append_state};
 pub use stream::KeyStream;
 pub use time::{TimePoint, TimeResolver, Window};
 
-use std::collections::BTreeMap;
-
-use crate::datahike::MAIN_BRANCH;
-use crate::error::{Error, ErrorKind, Result};
-use crate::format::{NamedRoot, Snapshot};
 use crate::record::datom;
-
-/// Name of the tree that holds every event.
-pub const LOG: &str = "log";
-/// Name of the tree that holds what folding the log gives wrong.
-pub const EXCEPTIONS: &str = "exceptions";
-
-/// Names of the two trees of a branch of a database; without a name, of its main one.
-pub fn root_names(branch: Option<&str>) -> (String, String) {
-    match branch {
-        None | Some(MAIN_BRANCH) => (LOG.to_owned(), EXCEPTIONS.to_owned()),
-        Some(branch) => (format!("branch/{branch}/{LOG}"), format!("branch/{branch}/{EXCEPTIONS}")),
-    }
-}
-
-/// The properties of a branch of a database, by the names that those of a database with one branch have.
-pub fn branch_properties<'p>(
-    all: impl Iterator<Item = (&'p String, &'p String)>,
-    branch: Option<&str>,
-) -> BTreeMap<String, String> {
-    let prefix = match branch {
-        None | Some(MAIN_BRANCH) => None,
-        Some(branch) => Some(format!("branch/{branch}/")),
-    };
-    let own = |(name, value): (&String, &String)| {
-        let name = match &prefix {
-            None => (!name.starts_with("branch/")).then_some(name.as_str()),
-            Some(prefix) => name.strip_prefix(prefix),
-        };
-        Some((name?.to_owned(), value.clone()))
-    };
-    all.filter_map(own).collect()
-}
-
-/// The branches of a database that a snapshot holds, the main one first.
-pub fn branches(snapshot: &Snapshot) -> Vec<&str> {
-    let main = snapshot.roots.iter().any(|root| root.name == LOG).then_some(MAIN_BRANCH);
-    let others = snapshot.roots.iter().filter_map(|root| root.name.strip_prefix("branch/")?.strip_suffix("/log"));
-    main.into_iter().chain(others).collect()
-}
-
-/// The roots of the two trees of a branch in a snapshot.
-pub fn find_roots<'s>(snapshot: &'s Snapshot, branch: Option<&str>) -> Result<(&'s NamedRoot, &'s NamedRoot)> {
-    let (log, exceptions) = root_names(branch);
-    let find = |name: &str| snapshot.roots.iter().find(|root| root.name == name);
-    let object = || format!("snapshot {}", snapshot.id.short());
-    match (find(&log), find(&exceptions), branch) {
-        (Some(log), Some(exceptions), _) => Ok((log, exceptions)),
-        (_, _, Some(branch)) if find(LOG).is_some() => {
-            Err(Error::new(ErrorKind::Usage, object(), format!("holds no branch :{branch}")))
-        }
-        _ => match branches(snapshot).first() {
-            Some(other) => {
-                let message = format!("does not hold that branch of the database, but :{other}: name it");
-                Err(Error::new(ErrorKind::Usage, object(), message))
-            }
-            None => Err(Error::new(ErrorKind::Usage, object(), "holds no datoms")),
-        },
-    }
-}
 
 /// Length of the attribute at the start of these bytes of a key; none where there is no attribute.
 pub fn attribute_len(bytes: &[u8]) -> usize {

@@ -1,7 +1,8 @@
 //! The log in the orders that targets want.
 
-use super::key::{checked, view_key};
+use super::key::{split, view_key};
 use crate::error::Result;
+use crate::record::datom::FactEvent;
 use crate::sorter::{Sorted, Sorter, SorterOptions};
 
 /// Sorts log keys into view keys: (e, a, v, t, op).
@@ -41,8 +42,10 @@ pub struct DumpOrder<'a> {
     key: Vec<u8>,
 }
 
+/// Bytes of an entity id.
+const ENTITY_LEN: usize = 8;
 /// Where the attribute begins in a log key, behind t and e.
-const ATTRIBUTE_AT: usize = 16;
+const ATTRIBUTE_AT: usize = 8 + ENTITY_LEN;
 
 impl<'a> DumpOrder<'a> {
     /// `is_instant` tells the log keys of `:db/txInstant` datoms that come first in their transaction, `attribute_len` the
@@ -58,18 +61,18 @@ impl<'a> DumpOrder<'a> {
 
     /// Takes the next log key, and hands the transaction before to `emit` when this key begins another.
     pub fn push(&mut self, log_key: &[u8], emit: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
-        let t = checked(log_key)?.first_chunk().copied();
-        if self.t != t {
+        let FactEvent { t, fact, op } = split(log_key)?;
+        if self.t != Some(t) {
             self.flush(emit)?;
-            self.t = t;
+            self.t = Some(t);
         }
-        let (op, rest) = log_key.split_last().expect("this cannot fail because the key was checked");
-        let value_at = rest.len().min(ATTRIBUTE_AT.saturating_add((self.attribute_len)(&log_key[ATTRIBUTE_AT..])));
+        let attribute_len = (self.attribute_len)(&log_key[ATTRIBUTE_AT..]);
+        let (before_value, value) = fact.split_at(fact.len().min(ENTITY_LEN.saturating_add(attribute_len)));
         self.key.clear();
         self.key.push(u8::from(!(self.is_instant)(log_key)));
-        self.key.extend_from_slice(&rest[8..value_at]);
-        self.key.push(*op);
-        self.key.extend_from_slice(&rest[value_at..]);
+        self.key.extend_from_slice(before_value);
+        self.key.push(op);
+        self.key.extend_from_slice(value);
         self.transaction.push(&self.key)
     }
 

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::key::{T, asserts, complete, fact, log_key, t, view_key};
+use super::key::{T, complete, log_key, split};
 use super::stream::Keys;
 use super::{KeyChanges, StateOptions, append_state, attribute_len};
 use crate::error::Result;
@@ -34,9 +34,8 @@ impl KnownState {
 
     /// An exception, as a log key with its whole value.
     pub fn except(&mut self, key: &[u8]) -> Result<()> {
-        let mut view = Vec::new();
-        view_key(key, &mut view)?;
-        self.exceptions.entry(fact(&view).to_vec()).or_default().push((t(&view), asserts(&view)));
+        let event = split(key)?;
+        self.exceptions.entry(event.fact.to_vec()).or_default().push((event.t, event.asserts()));
         Ok(())
     }
 
@@ -138,7 +137,8 @@ mod tests {
 
     use super::*;
     use crate::ops::datoms::ViewOrder;
-    use crate::record::datom::{Attribute, Datom, Value, encode_key};
+    use crate::ops::datoms::key::view_key;
+    use crate::record::datom::{Attribute, Datom, Value, encode_key, view_fact};
     use crate::sorter::Sorted;
     use crate::source::datahike::FactState;
 
@@ -197,7 +197,7 @@ mod tests {
             current: state.get(key).map(|t| number_bound(*t)).into_iter().collect(),
         };
         let change = |key: &(i64, i64)| {
-            let fact = fact(&view(key.0, key.1, 0)).to_vec();
+            let fact = view_fact(&view(key.0, key.1, 0)).to_vec();
             FactChange { fact, before: state(before, key), after: state(after, key) }
         };
         let mut facts: Vec<_> = keys.into_iter().map(change).filter(|fact| fact.before != fact.after).collect();

@@ -1,7 +1,8 @@
 //! Streams of keys that lend one key at a time.
 
-use super::key::{T, asserts, checked, fact, t};
+use super::key::{T, split_view};
 use crate::error::Result;
+use crate::record::datom::FactEvent;
 use crate::sorter::Sorted;
 
 /// Keys in ascending order.
@@ -66,7 +67,8 @@ impl<S: KeyStream> Head<S> {
         self.live = false;
         self.key.clear();
         if let Some(key) = self.stream.next()? {
-            self.key.extend_from_slice(checked(key)?);
+            split_view(key)?;
+            self.key.extend_from_slice(key);
             self.live = true;
         }
         Ok(())
@@ -85,7 +87,7 @@ impl<S: KeyStream> Head<S> {
 
     /// The fact of the key; `None` at the end.
     pub fn fact(&self) -> Option<&[u8]> {
-        self.live.then(|| fact(&self.key))
+        self.live.then(|| self.event().fact)
     }
 
     /// Whether the key is about this fact.
@@ -95,11 +97,15 @@ impl<S: KeyStream> Head<S> {
 
     /// t of the key; only where there is one.
     pub fn t(&self) -> T {
-        t(&self.key)
+        self.event().t
     }
 
-    /// Whether the key asserts.
+    /// Whether the key asserts; not at the end.
     pub fn asserts(&self) -> bool {
-        asserts(&self.key)
+        self.live && self.event().asserts()
+    }
+
+    fn event(&self) -> FactEvent<'_> {
+        FactEvent::of_view_key(&self.key).expect("this cannot fail because the key was split when it was read")
     }
 }

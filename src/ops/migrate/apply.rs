@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{Error, Result};
-use crate::ops::datoms::{KeyChanges, changed_state};
+use crate::ops::datoms::{KeyChanges, changed_state, split};
 use crate::record::datom::{decode_key, number_bound};
 use crate::source::datahike::FactState;
 use crate::target::datahike::{DatomChange, Editor, FactPlaces};
@@ -21,13 +21,14 @@ pub(super) fn state_changes(
     let known = number_bound(editor.max_tx(branch));
     let mut last: BTreeMap<Vec<u8>, ([u8; 8], bool)> = BTreeMap::new();
     for (key, put) in &changes.log {
-        let (t, fact, asserts) = split(key)?;
-        if !put || t <= known {
+        let event = split(key)?;
+        if !put || event.t <= known {
             return Ok(None);
         }
         // Ascending by t, and within one an assertion comes last and wins.
-        let event = last.entry(fact.to_vec()).or_insert((t, asserts));
-        *event = (*event).max((t, asserts));
+        let now = (event.t, event.asserts());
+        let latest = last.entry(event.fact.to_vec()).or_insert(now);
+        *latest = (*latest).max(now);
     }
     if !changes.exceptions.is_empty() {
         return Ok(None);
@@ -50,12 +51,12 @@ pub(super) fn datom_changes(
 ) -> Result<Option<Vec<DatomChange>>> {
     let mut facts: BTreeMap<&[u8], (Events, Events)> = BTreeMap::new();
     for (key, put) in &changes.log {
-        let (t, fact, asserts) = split(key)?;
-        facts.entry(fact).or_default().0.push((t, asserts, *put));
+        let event = split(key)?;
+        facts.entry(event.fact).or_default().0.push((event.t, event.asserts(), *put));
     }
     for (key, put) in &changes.exceptions {
-        let (t, fact, asserts) = split(key)?;
-        facts.entry(fact).or_default().1.push((t, asserts, *put));
+        let event = split(key)?;
+        facts.entry(event.fact).or_default().1.push((event.t, event.asserts(), *put));
     }
     let names: BTreeSet<Vec<u8>> = facts.keys().map(|fact| fact.to_vec()).collect();
     let places = editor.facts(branch, &names)?;
@@ -92,12 +93,4 @@ fn push_changes(fact: &[u8], places: &FactPlaces, after: &FactState, all: &mut V
             current: asserts && after.current.contains(&t),
         });
     }
-}
-
-/// t, fact and op of a log key.
-fn split(key: &[u8]) -> Result<([u8; 8], &[u8], bool)> {
-    let short = || Error::new(crate::error::ErrorKind::Damaged, "datom key", "too short");
-    let (t, rest) = key.split_first_chunk::<8>().ok_or_else(short)?;
-    let (op, fact) = rest.split_last().ok_or_else(short)?;
-    Ok((*t, fact, *op == 1))
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::format::TreeChanges;
 use crate::ops::datoms::{KeyChanges, root_names};
-use crate::ops::sync::Changed;
+use crate::ops::sync::{self, Changed};
 
 /// Transactions that wait for a commit.
 pub(super) struct Held {
@@ -40,9 +40,7 @@ impl Held {
 fn by_branch(branches: Vec<String>, trees: Vec<TreeChanges>) -> BTreeMap<String, KeyChanges> {
     let mut trees: BTreeMap<String, TreeChanges> = trees.into_iter().map(|tree| (tree.name.clone(), tree)).collect();
     let mut keys = |name: &str| {
-        let TreeChanges { put, removed, .. } = trees.remove(name).unwrap_or_default();
-        let removed = removed.into_iter().map(|key| (key, false));
-        let mut all: Vec<_> = put.into_iter().map(|key| (key, true)).chain(removed).collect();
+        let mut all: Vec<_> = trees.remove(name).map(sync::keys).into_iter().flatten().collect();
         all.sort_unstable();
         all
     };

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::held::Held;
@@ -10,15 +9,11 @@ use super::replica::Replica;
 use super::{MigrateEnd, MigrateEvent, MigrateObserver, MigrateOptions, MigrateSummary, Place};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::Snapshot;
-use crate::ops::sync::{Changes, Followed, Step, Stop, is_passing};
+use crate::ops::sync::{Backoff, Changes, Followed, Step, Stop, TICK, may_pass};
 use crate::progress::{Observer, Silent};
 use crate::repository::Repository;
 use crate::target::datahike::Editor;
 
-/// The longest that a call waits before it looks whether it is to stop.
-const TICK: Duration = Duration::from_millis(250);
-/// The first wait before a failed attempt is repeated; it doubles.
-const FIRST_WAIT: Duration = Duration::from_millis(250);
 /// How often the source may have changed while the target was compared with it, before a cut-over fails.
 const ROUNDS: u32 = 5;
 
@@ -64,7 +59,7 @@ impl<'a> Run<'a> {
     }
 
     pub(super) fn run(mut self) -> Result<MigrateSummary> {
-        let mut wait = FIRST_WAIT;
+        let mut backoff = Backoff::new(self.options.retry_max_wait);
         loop {
             let commits = self.replica.commits;
             match self.attempt() {
@@ -77,18 +72,17 @@ impl<'a> Run<'a> {
                 Ok(End::Lost(reason)) => {
                     self.observer.event(MigrateEvent::Lost { reason: &reason });
                     // Where it is lost with every change, at most half of the time goes into comparing.
-                    self.sleep(self.caught_up_in.min(self.options.retry_max_wait));
+                    self.stop.sleep(self.caught_up_in.min(self.options.retry_max_wait));
                 }
                 Err(_) if self.replica.claim.has_begun() && matches!(self.replica.claim.holds(), Ok(false)) => {
                     return Ok(self.ended(MigrateEnd::TakenOver));
                 }
                 Err(error) if self.may_pass(&error) && !self.stop.is_asked() => {
                     if self.replica.commits > commits {
-                        wait = FIRST_WAIT;
+                        backoff.reset();
                     }
-                    self.observer.event(MigrateEvent::Retrying { error: &error, wait });
-                    self.sleep(wait);
-                    wait = (wait * 2).min(self.options.retry_max_wait);
+                    self.observer.event(MigrateEvent::Retrying { error: &error, wait: backoff.wait() });
+                    backoff.sleep(&self.stop);
                 }
                 Err(error) => {
                     // It is the error that says what is wrong.
@@ -275,22 +269,8 @@ impl<'a> Run<'a> {
         Err(Error::new(ErrorKind::Busy, self.followed.location(), message))
     }
 
-    /// Before the source was reached for the first time only what is sure to pass is tried again.
     fn may_pass(&self, error: &Error) -> bool {
-        if self.options.once || self.options.cut_over {
-            return false;
-        }
-        match error.kind() {
-            ErrorKind::Transient | ErrorKind::Throttled => true,
-            kind => self.summary.snapshot.is_some() && (is_passing(kind) || kind == ErrorKind::NotFound),
-        }
-    }
-
-    /// Sleeps unless it is to stop.
-    fn sleep(&self, wait: Duration) {
-        let until = Instant::now() + wait;
-        while Instant::now() < until && !self.stop.is_asked() {
-            thread::sleep(TICK.min(until.saturating_duration_since(Instant::now())));
-        }
+        let keeps_on = !self.options.once && !self.options.cut_over;
+        keeps_on && may_pass(error.kind(), self.summary.snapshot.is_some())
     }
 }

@@ -10,15 +10,13 @@ use crate::datahike::{Home, MAIN_BRANCH};
 use crate::error::Result;
 use crate::format::Snapshot;
 use crate::id::SnapshotId;
-use crate::ops::datoms::{LOG, Merged, TimePoint, ViewOrder, Window, log_key};
+use crate::ops::datoms::{Merged, TimePoint, ViewOrder, Window, branches, log_key};
 use crate::ops::values;
 use crate::progress::{Event, Observer};
 use crate::record::datom::number_bound;
 use crate::repository::Repository;
 use crate::target::datahike::{Description, Guard, Membership, Migration, Options, Target};
 
-/// What roots of branches other than the main one begin with.
-const BRANCH_PREFIX: &str = "branch/";
 /// How often progress is told.
 const DATOMS_PER_TICK: u64 = 1 << 16;
 
@@ -123,18 +121,12 @@ pub async fn restore_database(
 
 /// Branches: the names they will have and their names in the snapshot, the main one first.
 fn chosen_branches(snapshot: &Snapshot, only: Option<&str>) -> Vec<(String, String)> {
-    let main = || MAIN_BRANCH.to_owned();
     if let Some(branch) = only {
-        return vec![(main(), branch.to_owned())];
+        return vec![(MAIN_BRANCH.to_owned(), branch.to_owned())];
     }
-    let mut branches = vec![(main(), main())];
-    for root in &snapshot.roots {
-        let name = root.name.strip_prefix(BRANCH_PREFIX).and_then(|name| name.strip_suffix(LOG));
-        if let Some(branch) = name.and_then(|name| name.strip_suffix('/')) {
-            branches.push((branch.to_owned(), branch.to_owned()));
-        }
-    }
-    branches
+    // A database has a main branch: where the snapshot has none, that is what is wrong with it.
+    let others = branches(snapshot).into_iter().filter(|branch| *branch != MAIN_BRANCH);
+    std::iter::once(MAIN_BRANCH).chain(others).map(|name| (name.to_owned(), name.to_owned())).collect()
 }
 
 fn write_branch(

@@ -3,11 +3,12 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::fold::{Sink, apply};
+use super::fold::apply;
 use super::net::Net;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{NamedRoot, ObjectPath, Opening, Outcome, Segment, Snapshot};
 use crate::id::{BlobId, SnapshotId};
+use crate::ops::edit::Sink;
 use crate::ops::mark::{self, Reached};
 use crate::repository::{Chain, Commit, Leftovers, OpenSession, Reader, Repository, Writer, WriterOptions, machine};
 use crate::tree::{ReadNode, WriteNode};
@@ -48,18 +49,10 @@ pub(in crate::ops) fn settle(repository: &Repository, idle: Duration, leftovers:
     if chains.is_empty() {
         return Ok(folded);
     }
-    let snapshots = repository.snapshots()?;
     let sessions = repository.open_sessions()?;
     let idle_ms = i64::try_from(idle.as_millis()).unwrap_or(i64::MAX);
-    for chain in chains {
-        let abandoned = match fate(repository, &chain, &snapshots.live())? {
-            Fate::Contained => {
-                repository.remove_chain(&chain)?;
-                continue;
-            }
-            Fate::Orphaned => true,
-            Fate::Open => is_abandoned(&chain, &sessions, idle_ms),
-        };
+    for (chain, is_orphaned) in remaining(repository, chains)? {
+        let abandoned = is_orphaned || is_abandoned(&chain, &sessions, idle_ms);
         if abandoned && !repository.can_fence() && leftovers == Leftovers::Remove {
             // Whoever writes it still acknowledges nothing once this is gone.
             remove_session(repository, chain.session)?;
@@ -69,6 +62,23 @@ pub(in crate::ops) fn settle(repository: &Repository, idle: Duration, leftovers:
         }
     }
     Ok(folded)
+}
+
+/// Removes those of the chains that snapshots contain; of the others, whether their sessions are closed.
+pub(super) fn remaining(repository: &Repository, chains: Vec<Chain>) -> Result<Vec<(Chain, bool)>> {
+    let mut remaining = Vec::new();
+    if chains.is_empty() {
+        return Ok(remaining);
+    }
+    let snapshots = repository.snapshots()?;
+    for chain in chains {
+        match fate(repository, &chain, &snapshots.live())? {
+            Fate::Contained => repository.remove_chain(&chain)?,
+            Fate::Open => remaining.push((chain, false)),
+            Fate::Orphaned => remaining.push((chain, true)),
+        }
+    }
+    Ok(remaining)
 }
 
 fn is_abandoned(chain: &Chain, sessions: &[OpenSession], idle_ms: i64) -> bool {

@@ -96,15 +96,24 @@ impl Changed {
 
 /// Of what is said of one key the later counts.
 fn merge(tree: &mut TreeChanges, later: TreeChanges) {
-    let keys = |put: Vec<Vec<u8>>, removed: Vec<Vec<u8>>| {
-        removed.into_iter().map(|key| (key, false)).chain(put.into_iter().map(|key| (key, true)))
-    };
-    let mut merged: BTreeMap<Vec<u8>, bool> = BTreeMap::new();
-    merged.extend(keys(std::mem::take(&mut tree.put), std::mem::take(&mut tree.removed)));
-    merged.extend(keys(later.put, later.removed));
-    for (key, put) in merged {
-        if put { tree.put.push(key) } else { tree.removed.push(key) }
+    let name = std::mem::take(&mut tree.name);
+    let merged: BTreeMap<Vec<u8>, bool> = keys(std::mem::take(tree)).chain(keys(later)).collect();
+    *tree = tree_changes(name, merged);
+}
+
+/// The keys that change in a tree, and whether each is put: what is put of what is also removed comes later.
+pub(in crate::ops) fn keys(changes: TreeChanges) -> impl Iterator<Item = (Vec<u8>, bool)> {
+    let TreeChanges { put, removed, .. } = changes;
+    removed.into_iter().map(|key| (key, false)).chain(put.into_iter().map(|key| (key, true)))
+}
+
+/// Ascending keys that change in a tree, each of which is put or removed.
+pub(super) fn tree_changes(name: String, keys: impl IntoIterator<Item = (Vec<u8>, bool)>) -> TreeChanges {
+    let mut changes = TreeChanges { name, ..TreeChanges::default() };
+    for (key, put) in keys {
+        if put { changes.put.push(key) } else { changes.removed.push(key) }
     }
+    changes
 }
 
 #[cfg(test)]

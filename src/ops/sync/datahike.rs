@@ -3,17 +3,19 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::changes::{Changed, Changes, Followed, Step};
+use super::changes::{Changed, Changes, Followed, Step, tree_changes};
 use crate::datahike::{Stamp, StoreKey};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::{NamedRoot, Outcome, Snapshot, TreeChanges};
+use crate::format::{NamedRoot, Outcome, Snapshot};
 use crate::ops::backup::increment::known_state;
 use crate::ops::backup::{self, BackupOptions, DatahikeSource, Source, cursor};
-use crate::ops::datoms::{KeyChanges, KnownState, find_roots, key_changes, root_names};
+use crate::ops::datoms::{
+    KeyChanges, KnownState, branch_property, consistency_point, find_roots, key_changes, root_names,
+};
 use crate::progress::{Observer, Silent};
 use crate::repository::Repository;
 use crate::source::datahike::{
-    Datahike, Difference, FullReason, IncrementOptions, Increments, LeafTable, Next, is_main, state_properties,
+    Datahike, Difference, FullReason, IncrementOptions, Increments, LeafTable, Next, state_properties,
 };
 
 /// The blob that names the branches.
@@ -180,7 +182,7 @@ impl Changes for DatahikeChanges {
                 }
             }
             for (name, text) in state_properties(&difference.head, &difference.schema) {
-                let name = if is_main(&branch.name) { name } else { format!("branch/{}/{name}", branch.name) };
+                let name = branch_property(&branch.name, &name);
                 if self.properties.get(&name) != Some(&text) {
                     self.properties.insert(name.clone(), text.clone());
                     changed.properties.push((name, text));
@@ -196,11 +198,8 @@ impl Changes for DatahikeChanges {
         changed.properties.sort();
         // The main branch comes first.
         changed.t = self.branches.first().map_or(0, |branch| branch.t);
-        let point = |branch: &Branch| match is_main(&branch.name) {
-            true => format!("t {}", branch.t),
-            false => format!(":{} t {}", branch.name, branch.t),
-        };
-        changed.consistency_point = self.branches.iter().map(point).collect::<Vec<_>>().join(", ");
+        let points = self.branches.iter().map(|branch| (branch.name.as_str(), branch.t));
+        changed.consistency_point = consistency_point(points);
         Ok(Step::Changed(changed))
     }
 
@@ -229,12 +228,4 @@ fn transactions(log: &[(Vec<u8>, bool)], t: i64) -> u64 {
         }
     }
     count
-}
-
-fn tree_changes(name: String, keys: Vec<(Vec<u8>, bool)>) -> TreeChanges {
-    let mut changes = TreeChanges { name, ..TreeChanges::default() };
-    for (key, put) in keys {
-        if put { changes.put.push(key) } else { changes.removed.push(key) }
-    }
-    changes
 }

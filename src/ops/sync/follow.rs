@@ -1,11 +1,11 @@
 //! The loop: catch up, follow, fold; begin anew when something fails that may pass.
 
-use std::thread;
 use std::time::{Duration, Instant};
 
-use super::chain::{Fate, adopt, fate};
+use super::chain::{adopt, remaining};
 use super::changes::{Changed, Changes, Followed, Step};
-use super::stream::{KEY_MAX_BYTES, Stream, is_passing};
+use super::retry::{Backoff, TICK, may_pass};
+use super::stream::{KEY_MAX_BYTES, Stream};
 use super::{Stop, SyncEvent, SyncObserver, SyncOptions, SyncSummary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{ObjectPath, Snapshot};
@@ -14,12 +14,8 @@ use crate::progress::Silent;
 use crate::repository::machine::Machine;
 use crate::repository::{Chain, Repository, WriterOptions};
 
-/// The longest that a call waits before it looks whether it is to stop.
-const TICK: Duration = Duration::from_millis(250);
-/// The same while trees are being made.
+/// The longest that a call waits before it looks whether it is to stop, while trees are being made.
 const FOLDING_TICK: Duration = Duration::from_millis(20);
-/// The first wait before a failed attempt is repeated; it doubles.
-const FIRST_WAIT: Duration = Duration::from_millis(250);
 /// Segments after which they are folded, so that a restore need not read more.
 const MAX_SEGMENTS: u64 = 10_000;
 /// Who closed our session shows within this time that it follows the same database.
@@ -50,7 +46,7 @@ pub(super) fn follow(
 ) -> Result<SyncSummary> {
     let mut follower =
         Follower { repository, options, stop, observer, summary: SyncSummary::default(), caught_up_in: Duration::ZERO };
-    let mut wait = FIRST_WAIT;
+    let mut backoff = Backoff::new(options.retry_max_wait);
     loop {
         let durable = follower.summary.segments;
         match follower.attempt(followed) {
@@ -58,15 +54,14 @@ pub(super) fn follow(
             Ok(End::Lost(reason)) => {
                 observer.event(SyncEvent::Lost { reason: &reason });
                 // Where it is lost with every change, at most half of the time goes into backups.
-                follower.sleep(follower.caught_up_in.min(options.retry_max_wait));
+                stop.sleep(follower.caught_up_in.min(options.retry_max_wait));
             }
             Err(error) if follower.may_pass(&error) && !stop.is_asked() => {
                 if follower.summary.segments > durable {
-                    wait = FIRST_WAIT;
+                    backoff.reset();
                 }
-                observer.event(SyncEvent::Retrying { error: &error, wait });
-                follower.sleep(wait);
-                wait = (wait * 2).min(options.retry_max_wait);
+                observer.event(SyncEvent::Retrying { error: &error, wait: backoff.wait() });
+                backoff.sleep(stop);
                 if error.kind() == ErrorKind::Busy {
                     follower.give_way_to_rivals()?;
                 }
@@ -109,19 +104,11 @@ impl Follower<'_> {
         let host = backup.host.clone().unwrap_or_else(|| Machine::this().host);
         let label = backup.label.clone().unwrap_or(location);
         let stream = self.repository.keys().stream_id(&host, &label);
-        let chains = self.repository.chains_of(stream)?;
-        if !chains.is_empty() {
-            let snapshots = self.repository.snapshots()?;
-            for chain in chains {
-                match fate(self.repository, &chain, &snapshots.live())? {
-                    Fate::Contained => self.repository.remove_chain(&chain)?,
-                    Fate::Open => {
-                        refuse_living_rival(self.repository, chain.session)?;
-                        self.recover(&chain)?;
-                    }
-                    Fate::Orphaned => self.recover(&chain)?,
-                }
+        for (chain, is_orphaned) in remaining(self.repository, self.repository.chains_of(stream)?)? {
+            if !is_orphaned {
+                refuse_living_rival(self.repository, chain.session)?;
             }
+            self.recover(&chain)?;
         }
         let started = Instant::now();
         let snapshot = followed.back_up(self.repository, backup, &Silent)?;
@@ -194,15 +181,14 @@ impl Follower<'_> {
     fn append(&mut self, stream: &mut Stream, held: Option<Changed>, noticed: Option<Instant>) -> Result<()> {
         let Some(changed) = held else { return Ok(()) };
         let (t, transactions) = (changed.t, changed.transactions);
-        let mut wait = FIRST_WAIT;
+        let mut backoff = Backoff::new(self.options.retry_max_wait);
         let appended = stream.append(changed, &mut |error| {
             if self.stop.is_asked() {
                 let message = "asked to stop while the repository cannot be written";
                 return Err(Error::new(ErrorKind::Interrupted, error.object(), message));
             }
-            self.observer.event(SyncEvent::Retrying { error, wait });
-            self.sleep(wait);
-            wait = (wait * 2).min(self.options.retry_max_wait);
+            self.observer.event(SyncEvent::Retrying { error, wait: backoff.wait() });
+            backoff.sleep(self.stop);
             Ok(())
         })?;
         self.summary.t = Some(t);
@@ -257,22 +243,17 @@ impl Follower<'_> {
         Ok(())
     }
 
-    /// Before the database was reached for the first time only what is sure to pass is tried again.
     fn may_pass(&self, error: &Error) -> bool {
+        let was_reached = self.summary.snapshot.is_some();
         match error.kind() {
-            ErrorKind::Transient | ErrorKind::Throttled => !self.options.once,
-            ErrorKind::Busy => self.summary.snapshot.is_some(),
-            kind => {
-                !self.options.once
-                    && self.summary.snapshot.is_some()
-                    && (is_passing(kind) || kind == ErrorKind::NotFound)
-            }
+            ErrorKind::Busy => was_reached,
+            kind => !self.options.once && may_pass(kind, was_reached),
         }
     }
 
     /// Stops where somebody else follows the same database: two would close each other's sessions for ever.
     fn give_way_to_rivals(&self) -> Result<()> {
-        self.sleep(RIVAL_SHOWS);
+        self.stop.sleep(RIVAL_SHOWS);
         let Some(snapshot) = &self.summary.snapshot else { return Ok(()) };
         let stream = self.repository.keys().stream_id(&snapshot.host, &snapshot.label);
         let sessions = self.repository.open_sessions()?;
@@ -285,14 +266,6 @@ impl Follower<'_> {
             }
         }
         Ok(())
-    }
-
-    /// Sleeps unless it is to stop.
-    fn sleep(&self, wait: Duration) {
-        let until = Instant::now() + wait;
-        while Instant::now() < until && !self.stop.is_asked() {
-            thread::sleep(TICK.min(until.saturating_duration_since(Instant::now())));
-        }
     }
 
     fn writer_options(&self) -> WriterOptions {

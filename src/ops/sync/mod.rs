@@ -10,6 +10,7 @@ mod datahike;
 mod fold;
 mod follow;
 mod net;
+mod retry;
 mod stream;
 mod view;
 
@@ -18,9 +19,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 pub(super) use chain::{Fate, fate, settle, unsettled};
+pub(super) use changes::keys;
 pub use changes::{Changed, Changes, Followed, Step};
 pub use datahike::FollowedDatahike;
-pub(super) use stream::is_passing;
+pub(super) use retry::{Backoff, TICK, may_pass};
 pub(super) use view::materialise;
 pub use view::{Unfolded, unfolded, unfolded_or_damaged};
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::changes::keys;
 use crate::format::{NamedRoot, Segment, Snapshot, TreeChanges};
 use crate::ops::datoms::EXCEPTIONS;
 
@@ -29,14 +30,18 @@ pub(super) struct Net {
 impl Net {
     /// Takes in what came later.
     pub(super) fn take(&mut self, trees: Vec<TreeChanges>) {
-        for changes in trees {
-            let tree = self.trees.entry(changes.name).or_default();
-            let removed = changes.removed.into_iter().map(|key| (key, false));
-            for (key, put) in removed.chain(changes.put.into_iter().map(|key| (key, true))) {
-                let bytes = key.len() + KEY_OVERHEAD_BYTES;
-                if tree.insert(key, put).is_none() {
-                    self.bytes += bytes;
-                }
+        for mut changes in trees {
+            let name = std::mem::take(&mut changes.name);
+            self.take_keys(name, keys(changes));
+        }
+    }
+
+    fn take_keys(&mut self, tree: String, keys: impl IntoIterator<Item = (Vec<u8>, bool)>) {
+        let tree = self.trees.entry(tree).or_default();
+        for (key, put) in keys {
+            let bytes = key.len() + KEY_OVERHEAD_BYTES;
+            if tree.insert(key, put).is_none() {
+                self.bytes += bytes;
             }
         }
     }
@@ -55,13 +60,7 @@ impl Net {
     /// Takes in all that came later than what is here.
     pub(super) fn append(&mut self, later: Self) {
         for (name, keys) in later.trees {
-            let tree = self.trees.entry(name).or_default();
-            for (key, put) in keys {
-                let bytes = key.len() + KEY_OVERHEAD_BYTES;
-                if tree.insert(key, put).is_none() {
-                    self.bytes += bytes;
-                }
-            }
+            self.take_keys(name, keys);
         }
         if later.segments > 0 {
             self.properties.extend(later.properties);

@@ -10,11 +10,13 @@ use std::time::{Duration, Instant};
 
 use super::chain::store_again;
 use super::changes::Changed;
-use super::fold::{Sink, apply};
+use super::fold::apply;
 use super::net::Net;
+use super::retry::is_passing;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{NamedRoot, ObjectPath, Sealed, Segment, Snapshot, TreeChanges};
 use crate::id::{SnapshotId, StreamId};
+use crate::ops::edit::Sink;
 use crate::repository::{Chain, Commit, Repository, Writer, WriterOptions, WriterStatistics, machine};
 
 /// Keys in one segment, in bytes; longer differences are divided.
@@ -331,11 +333,6 @@ fn abandoned_on_error<T>(writer: &mut Writer, result: Result<T>) -> Result<T> {
         let _ = writer.abandon();
     }
     result
-}
-
-/// Whether it may work when the same request is repeated.
-pub(in crate::ops) fn is_passing(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::Transient | ErrorKind::Throttled | ErrorKind::NoSpace | ErrorKind::Failed)
 }
 
 fn build(writer: &mut Writer, roots: &[NamedRoot], net: &Net) -> Result<Vec<NamedRoot>> {

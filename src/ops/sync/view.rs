@@ -1,10 +1,11 @@
 //! States that no snapshot holds yet: what a chain adds to its base, read without writing anything.
 
 use super::chain::{Content, Fate, fate, is_gone, read};
-use super::fold::{Sink, apply};
+use super::fold::apply;
 use crate::error::{Error, Result};
 use crate::format::{Outcome, Snapshot};
 use crate::id::SnapshotId;
+use crate::ops::edit::Sink;
 use crate::repository::{Chain, Repository};
 
 /// A state of a followed database that is durable, but in no snapshot yet.

@@ -13,6 +13,9 @@ const KEYWORD: u8 = 1;
 const ID: u8 = 2;
 const STRING: u8 = 3;
 
+/// Bytes of an entity id, with which a fact begins.
+const ENTITY_LEN: usize = 8;
+
 /// A key taken apart; attribute and value are in their canonical bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyParts<'a> {
@@ -119,27 +122,63 @@ pub fn number_bound(number: i64) -> [u8; 8] {
     flip(number)
 }
 
+/// A key in three: what it is about, when, and what it says of it. No part is looked into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FactEvent<'a> {
+    /// t as it stands in keys.
+    pub t: [u8; 8],
+    /// e, a and v.
+    pub fact: &'a [u8],
+    /// The last byte: 1 asserts.
+    pub op: u8,
+}
+
+impl<'a> FactEvent<'a> {
+    /// The parts of a key.
+    #[inline]
+    pub fn of_key(key: &'a [u8]) -> Result<Self, DecodeError> {
+        let (t, rest) = key.split_first_chunk().ok_or(DecodeError::Truncated)?;
+        let (op, fact) = rest.split_last().ok_or(DecodeError::Truncated)?;
+        Self { t: *t, fact, op: *op }.with_entity()
+    }
+
+    /// The parts of a view key.
+    #[inline]
+    pub fn of_view_key(view: &'a [u8]) -> Result<Self, DecodeError> {
+        let (op, rest) = view.split_last().ok_or(DecodeError::Truncated)?;
+        let (fact, t) = rest.split_last_chunk().ok_or(DecodeError::Truncated)?;
+        Self { t: *t, fact, op: *op }.with_entity()
+    }
+
+    fn with_entity(self) -> Result<Self, DecodeError> {
+        if self.fact.len() < ENTITY_LEN { Err(DecodeError::Truncated) } else { Ok(self) }
+    }
+
+    /// Whether it asserts.
+    pub fn asserts(self) -> bool {
+        self.op == 1
+    }
+}
+
 /// Appends the key in the order of views: e, a, v, t, op.
 pub fn to_view_key(key: &[u8], out: &mut Vec<u8>) -> Result<(), DecodeError> {
-    let (t, rest) = key.split_first_chunk::<8>().ok_or(DecodeError::Truncated)?;
-    let (op, fact) = rest.split_last().ok_or(DecodeError::Truncated)?;
+    let FactEvent { t, fact, op } = FactEvent::of_key(key)?;
     out.extend_from_slice(fact);
-    out.extend_from_slice(t);
-    out.push(*op);
+    out.extend_from_slice(&t);
+    out.push(op);
     Ok(())
 }
 
 /// Appends the key of a view key: t, e, a, v, op.
 pub fn from_view_key(view: &[u8], out: &mut Vec<u8>) -> Result<(), DecodeError> {
-    let (op, rest) = view.split_last().ok_or(DecodeError::Truncated)?;
-    let (fact, t) = rest.split_last_chunk::<8>().ok_or(DecodeError::Truncated)?;
-    out.extend_from_slice(t);
+    let FactEvent { t, fact, op } = FactEvent::of_view_key(view)?;
+    out.extend_from_slice(&t);
     out.extend_from_slice(fact);
-    out.push(*op);
+    out.push(op);
     Ok(())
 }
 
 /// What a view key says is so: e, a and v; empty for bytes that are no view key.
 pub fn view_fact(view: &[u8]) -> &[u8] {
-    &view[..view.len().saturating_sub(9)]
+    FactEvent::of_view_key(view).map(|event| event.fact).unwrap_or_default()
 }

@@ -20,8 +20,8 @@ pub use canonical::{
 };
 pub use digest::Digest;
 pub use key::{
-    KeyParts, attribute_len, decode_key, encode_key, from_view_key, number_bound, split_key, to_view_key, value_range,
-    view_fact,
+    FactEvent, KeyParts, attribute_len, decode_key, encode_key, from_view_key, number_bound, split_key, to_view_key,
+    value_range, view_fact,
 };
 pub use kind::Datoms;
 pub use summary::Summary;

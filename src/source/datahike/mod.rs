@@ -10,7 +10,7 @@ pub use increment::{
 };
 pub use properties::{Properties, database_id, redacted, state_properties};
 
-use crate::datahike::{Head, Home, MAIN_BRANCH, NodeCache, SchemaMeta, Secret, Store, WalkStats};
+use crate::datahike::{Head, Home, NodeCache, SchemaMeta, Secret, Store, WalkStats};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::datom::Datom;
 
@@ -119,11 +119,6 @@ impl Datahike {
     pub fn read(&self, branch: &str, sink: &mut dyn Sink) -> Result<BranchReading> {
         read::branch(&self.store, &self.options, branch, sink)
     }
-}
-
-/// Whether a branch is the one every database has.
-pub fn is_main(branch: &str) -> bool {
-    branch == MAIN_BRANCH
 }
 
 /// Bytes and blobs read since the store was opened.

@@ -7,13 +7,14 @@
 use bytes::Bytes;
 
 use crate::datahike::encode_head::{self, Lifetime, NewHead, WrittenIndex};
-use crate::datahike::{Address, Compression, IndexOrder, SYSTEM_TRANSACTION, StoreKey};
+use crate::datahike::{Address, Compression, IndexOrder, StoreKey};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::datom::fressian::Writer;
 use crate::record::datom::{Attribute, Datom, Value, decode_key};
 use crate::sorter::{Sorted, Sorter, SorterOptions};
 
 use super::config;
+use super::extent::Extent;
 use super::nodes::{Shape, refused};
 use super::row::{self, Row};
 use super::schema::{Schema, SchemaBuilder};
@@ -49,9 +50,7 @@ pub struct BranchWriter<'t> {
     rows: Sorter,
     row: Vec<u8>,
     references: bool,
-    max_t: i64,
-    max_eid: i64,
-    latest_instant: Option<i64>,
+    extent: Extent,
 }
 
 impl<'t> BranchWriter<'t> {
@@ -67,9 +66,7 @@ impl<'t> BranchWriter<'t> {
             rows,
             row: Vec::new(),
             references: false,
-            max_t: SYSTEM_TRANSACTION,
-            max_eid: 0,
-            latest_instant: None,
+            extent: Extent::new(),
         }
     }
 
@@ -82,14 +79,7 @@ impl<'t> BranchWriter<'t> {
             self.schema.learn(datom);
         }
         self.references |= matches!(datom.a, Attribute::Id(_));
-        self.max_t = self.max_t.max(datom.t);
-        if datom.e < SYSTEM_TRANSACTION {
-            self.max_eid = self.max_eid.max(datom.e);
-        }
-        if let (Value::Instant(ms), true) = (&datom.v, datom.e == datom.t) {
-            // Of a transaction's instants the last one put is as good as any: it dates the head.
-            self.latest_instant = Some(*ms);
-        }
+        self.extent.add(datom, membership != Membership::History);
         row::make(IndexOrder::Eavt, datom, membership.flags(), &mut self.row).map_err(|why| {
             let message = format!("the value of {:?} of entity {} cannot be written", datom.a, datom.e);
             Error::new(ErrorKind::Data, "datom", message).because(why)
@@ -99,7 +89,7 @@ impl<'t> BranchWriter<'t> {
 
     /// Writes the nodes of all indices, the schema, and keeps the head for the end.
     pub fn finish(self) -> Result<()> {
-        let Self { target, description, schema, rows, references, max_t, max_eid, latest_instant, .. } = self;
+        let Self { target, description, schema, rows, references, mut extent, .. } = self;
         let schema = schema.finish(references)?;
         let mut rows = rows.finish()?;
         let now = target.options.now;
@@ -130,15 +120,8 @@ impl<'t> BranchWriter<'t> {
             target.blobs.put(blob)?;
         }
 
-        let number = |name: &str| description.properties.get(name).and_then(|text| text.parse::<i64>().ok());
-        let state = State {
-            indices,
-            schema_key,
-            updated: latest_instant.unwrap_or(now),
-            max_tx: max_t.max(number("max-t").unwrap_or(0)),
-            max_eid: max_eid.max(number("max-eid").filter(|id| *id < SYSTEM_TRANSACTION).unwrap_or(0)),
-            op_count: i64::try_from(datoms).unwrap_or(i64::MAX),
-        };
+        extent.add_properties(&description.properties);
+        let state = State { indices, schema_key, extent, op_count: i64::try_from(datoms).unwrap_or(i64::MAX) };
         target.written.datoms += datoms;
         for (what, count) in schema.notes {
             *target.written.notes.entry(what).or_default() += count;
@@ -152,10 +135,7 @@ impl<'t> BranchWriter<'t> {
 pub(super) struct State {
     pub(super) indices: Vec<WrittenIndex>,
     pub(super) schema_key: Address,
-    /// When it was changed last, milliseconds since 1970.
-    pub(super) updated: i64,
-    pub(super) max_tx: i64,
-    pub(super) max_eid: i64,
+    pub(super) extent: Extent,
     pub(super) op_count: i64,
 }
 
@@ -174,10 +154,10 @@ pub(super) fn head(
         branching_factor: shape.branching_factor,
         storage: config.storage,
         schema_key: state.schema_key,
-        meta: config.meta(commit, state.updated, now),
+        meta: config.meta(commit, state.extent.latest_instant.unwrap_or(now), now),
         config: config.entries,
-        max_tx: state.max_tx,
-        max_eid: state.max_eid,
+        max_tx: state.extent.max_tx,
+        max_eid: state.extent.max_eid,
         op_count: state.op_count,
     };
     let mut writer = Writer::new();
@@ -239,8 +219,7 @@ impl<'t> Build<'t> {
             let datom = decode_key(row.datom).map_err(|e| Error::damaged("sorted row", e))?;
             let of = schema.of(&datom.a);
             let (historic, current) = (row.flags & 1 != 0, row.flags & 2 != 0);
-            let system = self.references && datom.t == SYSTEM_TRANSACTION;
-            let temporal = historic && (system || !(current && of.history_while_current()));
+            let temporal = of.is_temporal(&datom, self.references, historic, current);
             count += 1;
             for (side, wanted) in self.sides.iter_mut().zip([current, temporal]) {
                 if !wanted {

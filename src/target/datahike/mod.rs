@@ -8,6 +8,7 @@ mod blobs;
 mod branch;
 mod config;
 mod edit;
+mod extent;
 mod migration;
 mod nodes;
 mod row;

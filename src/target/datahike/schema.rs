@@ -70,6 +70,13 @@ impl Properties {
     pub fn history_while_current(self) -> bool {
         self.many || self.no_history
     }
+
+    /// Whether a datom of such an attribute stands in the temporal indices, which is part of the history, or of the current
+    /// state, or of both. `references`: attributes are entities.
+    pub(super) fn is_temporal(self, datom: &Datom<'_>, references: bool, history: bool, current: bool) -> bool {
+        let is_system = references && datom.t == SYSTEM_TRANSACTION;
+        history && (is_system || !(current && self.history_while_current()))
+    }
 }
 
 /// A schema.

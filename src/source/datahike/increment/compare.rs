@@ -7,16 +7,14 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
+use super::leaves::{LeafReader, ReadLeaf};
 use super::merge::{self, Difference, Leaves};
 use super::record::{self, ReadBranch};
 use super::shelf::{Content, Reference, Shelf, spell};
 use super::table::{Entry, IndexTable};
 use super::trouble::{FullReason, Trouble};
-use crate::datahike::{IndexRoot, NodeKey, Stamp};
+use crate::datahike::{IndexRoot, NodeKey};
 use crate::record::datom::{Digest, decode_value};
-
-/// Leaves read at once.
-const LEAVES_AT_ONCE: usize = 32;
 
 /// What became of an index.
 pub(super) struct Compared {
@@ -60,13 +58,8 @@ pub(super) fn compare(shelf: &Shelf, old: &IndexTable, now: &IndexRoot, terms: &
     }
     let (old_leaves, gone) = descend_old(shelf, old_top(old)?, old, &new.shared)?;
     let mut before = OldLeaves { shelf, old, rest: old_leaves.into(), total: Digest::new() };
-    let mut after = NewLeaves {
-        shelf,
-        rest: new.leaves.iter().cloned().collect(),
-        read: VecDeque::new(),
-        terms,
-        entries: HashMap::new(),
-    };
+    let mut after =
+        NewLeaves { leaves: LeafReader::new(shelf, new.leaves.iter().cloned()), terms, entries: HashMap::new() };
     let difference = merge::difference(&mut before, &mut after, terms.max_changes)?;
     let difference = difference.ok_or(Trouble::Before(FullReason::TooMany))?;
     let mut shared = Digest::new();
@@ -218,32 +211,17 @@ impl Leaves for OldLeaves<'_> {
 }
 
 struct NewLeaves<'a> {
-    shelf: &'a Shelf,
-    rest: VecDeque<Reference>,
-    read: VecDeque<(Reference, Option<(Stamp, bytes::Bytes)>)>,
+    leaves: LeafReader<'a>,
     terms: &'a Terms,
     entries: HashMap<NodeKey, Entry>,
 }
 
 impl Leaves for NewLeaves<'_> {
     fn next(&mut self) -> Result<Option<Vec<Vec<u8>>>, Trouble> {
-        if self.read.is_empty() {
-            let batch: Vec<_> = self.rest.drain(..self.rest.len().min(LEAVES_AT_ONCE)).collect();
-            if batch.first().is_some_and(|first| first.fused.is_some()) {
-                self.read.extend(batch.into_iter().map(|reference| (reference, None)));
-            } else {
-                let blobs = self.shelf.fetch(&batch)?;
-                self.read.extend(batch.into_iter().zip(blobs));
-            }
-        }
-        let Some((reference, blob)) = self.read.pop_front() else { return Ok(None) };
-        let content = self.shelf.open(&reference, blob.as_ref().map(|(_, blob)| blob)).map_err(Trouble::Now)?;
-        let Content::Leaf(rows, total) = content else {
-            return Err(Trouble::Now(format!("node {}: a branch where its parent has a leaf", spell(&reference.key))));
-        };
-        let stamp = blob.map(|(stamp, _)| stamp).filter(|_| !self.terms.content_addresses);
-        if self.entries.insert(reference.key, Entry { stamp, total }).is_some() {
-            return Err(Trouble::Now(format!("node {} stands in an index twice", spell(&reference.key))));
+        let Some(ReadLeaf { key, stamp, rows, total }) = self.leaves.next()? else { return Ok(None) };
+        let stamp = stamp.filter(|_| !self.terms.content_addresses);
+        if self.entries.insert(key, Entry { stamp, total }).is_some() {
+            return Err(Trouble::Now(format!("node {} stands in an index twice", spell(&key))));
         }
         Ok(Some(rows))
     }

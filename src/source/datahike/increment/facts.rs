@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::merge::Difference;
 use super::trouble::Trouble;
-use crate::record::datom::attribute_len;
+use crate::record::datom::{FactEvent, attribute_len};
 
 /// A fact of which the history or the current view changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +48,7 @@ pub(super) fn changed_facts<'a>(
     let mut facts = BTreeSet::new();
     for difference in differences {
         for key in difference.added.iter().chain(&difference.removed) {
-            let (fact, ..) = split(key)?;
+            let fact = split(key)?.fact;
             if !facts.contains(fact) {
                 facts.insert(fact.to_vec());
             }
@@ -69,8 +69,8 @@ pub(super) fn fact_changes(
     let temporal = temporal.map(both_states).transpose()?.unwrap_or_default();
     let mut changes = Vec::new();
     for fact in facts {
-        let rest = fact.get(8..).ok_or_else(short)?;
-        let attribute_len = attribute_len(rest).map_err(|_| short())?;
+        let rest = fact.get(8..).ok_or_else(no_key)?;
+        let attribute_len = attribute_len(rest).map_err(|_| no_key())?;
         let from_current = from_current(&rest[..attribute_len]);
         let (current, temporal) = (current.get(&fact), temporal.get(&fact));
         let side = |pick: fn(&States) -> &EventSet| {
@@ -100,29 +100,28 @@ fn both_states(change: IndexChange) -> Result<BTreeMap<Vec<u8>, States>, Trouble
     let mut states: BTreeMap<Vec<u8>, States> =
         change.after.into_iter().map(|(fact, after)| (fact, States { before: after.clone(), after })).collect();
     for key in change.difference.added {
-        let (fact, t, asserts) = split(&key)?;
-        let seen = states.get_mut(fact).is_some_and(|states| states.before.remove(&(t, asserts)));
+        let event = split(&key)?;
+        let before = states.get_mut(event.fact).map(|states| &mut states.before);
+        let seen = before.is_some_and(|before| before.remove(&(event.t, event.asserts())));
         if !seen {
             return Err(misplaced());
         }
     }
     for key in change.difference.removed {
-        let (fact, t, asserts) = split(&key)?;
-        if !states.entry(fact.to_vec()).or_default().before.insert((t, asserts)) {
+        let event = split(&key)?;
+        if !states.entry(event.fact.to_vec()).or_default().before.insert((event.t, event.asserts())) {
             return Err(misplaced());
         }
     }
     Ok(states)
 }
 
-/// Fact, t and op of a view key.
-pub(super) fn split(view: &[u8]) -> Result<(&[u8], [u8; 8], bool), Trouble> {
-    let (op, rest) = view.split_last().ok_or_else(short)?;
-    let (fact, t) = rest.split_last_chunk::<8>().ok_or_else(short)?;
-    Ok((fact, *t, *op == 1))
+/// The parts of a view key.
+pub(super) fn split(view: &[u8]) -> Result<FactEvent<'_>, Trouble> {
+    FactEvent::of_view_key(view).map_err(|_| no_key())
 }
 
-fn short() -> Trouble {
+fn no_key() -> Trouble {
     Trouble::Now("a datom has no key".to_owned())
 }
 

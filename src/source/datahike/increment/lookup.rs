@@ -1,28 +1,26 @@
 //! All datoms that an index has of some facts, found by their entities.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 
 use super::facts::{Events, split};
-use super::shelf::{Content, Reference, Shelf, spell};
+use super::leaves::LeafReader;
+use super::shelf::{Content, Reference, Shelf};
 use super::trouble::Trouble;
 use crate::record::datom::number_bound;
-
-/// Leaves read at once.
-const LEAVES_AT_ONCE: usize = 32;
 
 /// Every datom of these facts; each fact has an entry.
 pub(super) fn events(shelf: &Shelf, top: Option<Reference>, facts: &BTreeSet<Vec<u8>>) -> Result<Events, Trouble> {
     let mut events: Events = facts.iter().map(|fact| (fact.clone(), BTreeSet::new())).collect();
     let mut entities: Vec<[u8; 8]> = facts.iter().filter_map(|fact| fact.first_chunk().copied()).collect();
     entities.dedup();
-    let mut leaves = VecDeque::new();
+    let mut leaves = Vec::new();
     let mut stack: Vec<(Reference, &[[u8; 8]])> = top.into_iter().map(|top| (top, entities.as_slice())).collect();
     while let Some((reference, wanted)) = stack.pop() {
         if wanted.is_empty() {
             continue;
         }
         if reference.level == Some(0) {
-            leaves.push_back(reference);
+            leaves.push(reference);
             continue;
         }
         match shelf.read(&reference)?.1 {
@@ -37,18 +35,9 @@ pub(super) fn events(shelf: &Shelf, top: Option<Reference>, facts: &BTreeSet<Vec
             }
         }
     }
-    while !leaves.is_empty() {
-        let batch: Vec<_> = leaves.drain(..leaves.len().min(LEAVES_AT_ONCE)).collect();
-        let blobs = shelf.fetch(&batch)?;
-        for (reference, blob) in batch.iter().zip(blobs) {
-            match shelf.open(reference, blob.as_ref().map(|(_, blob)| blob)).map_err(Trouble::Now)? {
-                Content::Leaf(rows, _) => take(&rows, &mut events)?,
-                Content::Branch { .. } => {
-                    let message = format!("node {}: a branch where its parent has a leaf", spell(&reference.key));
-                    return Err(Trouble::Now(message));
-                }
-            }
-        }
+    let mut leaves = LeafReader::new(shelf, leaves);
+    while let Some(leaf) = leaves.next()? {
+        take(&leaf.rows, &mut events)?;
     }
     Ok(events)
 }
@@ -65,9 +54,9 @@ fn spans(last: &[i64], has_slots: bool) -> Vec<(Bound, Bound)> {
 
 fn take(rows: &[Vec<u8>], events: &mut Events) -> Result<(), Trouble> {
     for row in rows {
-        let (fact, t, asserts) = split(row)?;
-        if let Some(known) = events.get_mut(fact) {
-            known.insert((t, asserts));
+        let event = split(row)?;
+        if let Some(known) = events.get_mut(event.fact) {
+            known.insert((event.t, event.asserts()));
         }
     }
     Ok(())

@@ -7,6 +7,7 @@
 
 mod compare;
 mod facts;
+mod leaves;
 mod lookup;
 mod merge;
 mod record;
@@ -263,8 +264,7 @@ fn check_schema(before: &BTreeMap<Vec<u8>, bool>, now: &BTreeMap<Vec<u8>, bool>,
 }
 
 fn check_t(view: &[u8], head: &Head) -> Result<(), Trouble> {
-    let (_, t, _) = facts::split(view)?;
-    if t > crate::record::datom::number_bound(head.max_tx) {
+    if facts::split(view)?.t > crate::record::datom::number_bound(head.max_tx) {
         return Err(Trouble::Now("a datom is of a later transaction than the branch".to_owned()));
     }
     Ok(())

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::trouble::Trouble;
 use crate::datahike::verify::{self, Verdict};
-use crate::datahike::{Address, Diff, Head, Leaf, Node, NodeKey, Slots, Stamp, Store, StoreKey, hasch};
+use crate::datahike::{Address, Child, Diff, Head, Leaf, Node, NodeKey, Resolved, Stamp, Store, StoreKey, hasch};
 use crate::error::{DecodeError, Result};
 use crate::record::datom::{Datom, Digest, encode_key, to_view_key};
 
@@ -234,42 +234,18 @@ pub(super) fn spell(key: &NodeKey) -> String {
 }
 
 fn content(reference: &Reference, node: Node<'_>) -> Result<Content, String> {
-    match node {
-        Node::Leaf(mut leaf) => {
-            if reference.level.is_some_and(|level| level != 0) {
-                return Err("a leaf where its parent has a branch".to_owned());
-            }
-            if let Some(diff) = &reference.diff {
-                leaf.apply(diff.clone()).map_err(|why| why.to_string())?;
-            }
-            rows(&leaf)
-        }
-        Node::Branch(branch) => {
-            if reference.level.is_some_and(|level| level != branch.level) {
-                return Err("a branch of another level than its parent has".to_owned());
-            }
-            let mut slots: Slots<'static> = match &reference.diff {
-                None => branch.slots.into_iter().map(|(place, slot)| (place, slot.into_owned())).collect(),
-                Some(Diff::Branch(slots)) => slots.clone(),
-                Some(Diff::Leaf { absent, present }) if absent.is_empty() && present.is_empty() => Slots::new(),
-                Some(Diff::Leaf { .. }) => return Err("the difference to a leaf at a branch".to_owned()),
+    match node.resolve(reference.diff.clone(), reference.level).map_err(|why| why.to_string())? {
+        Resolved::Leaf(leaf) => rows(&leaf),
+        Resolved::Branch { level, keys, children } => {
+            let has_slots = children.iter().any(|child| child.diff.is_some());
+            let reference = |child: Child| Reference {
+                key: NodeKey { address: Some(child.address), slot: child.slot },
+                diff: child.diff,
+                level: Some(level),
+                fused: None,
             };
-            if slots.last_key_value().is_some_and(|(place, _)| *place >= branch.addresses.len()) {
-                return Err("a difference to a child that is not there".to_owned());
-            }
-            let has_slots = slots.values().any(|slot| slot.diff.is_some());
-            let child = |(place, address): (usize, &Address)| {
-                let slot = slots.remove(&place);
-                Reference {
-                    key: NodeKey { address: Some(*address), slot: slot.as_ref().and_then(|slot| slot.hash) },
-                    diff: slot.and_then(|slot| slot.diff),
-                    level: Some(branch.level.saturating_sub(1)),
-                    fused: None,
-                }
-            };
-            let children = branch.addresses.iter().enumerate().map(child).collect();
-            let last = branch.keys.iter().map(|key| key.e).collect();
-            Ok(Content::Branch { last, children, has_slots })
+            let children = children.into_iter().map(reference).collect();
+            Ok(Content::Branch { last: keys.iter().map(|key| key.e).collect(), children, has_slots })
         }
     }
 }

@@ -7,11 +7,12 @@ use super::nodes::{Cache, NodeReader};
 use super::{BranchEdit, DatomChange, decode};
 use crate::datahike::encode_head::WrittenIndex;
 use crate::datahike::node::Address;
-use crate::datahike::{Head, IndexOrder, IndexRoot, SYSTEM_TRANSACTION, Store, field};
+use crate::datahike::{Head, IndexOrder, IndexRoot, Store, field};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::datom::{Attribute, Datom, Value};
 use crate::target::datahike::branch::State;
 use crate::target::datahike::config::Configuration;
+use crate::target::datahike::extent::Extent;
 use crate::target::datahike::nodes::Shape;
 use crate::target::datahike::schema::{LAST_SYSTEM_ENTITY, Schema, SchemaBuilder, describing, is_schema};
 use crate::target::datahike::{Description, Identity, Options};
@@ -101,33 +102,14 @@ impl Branch {
     }
 
     /// What its next head says.
-    pub(super) fn state(
-        &self,
-        edit: &BranchEdit,
-        indices: Vec<WrittenIndex>,
-        schema_key: Address,
-        now: i64,
-    ) -> Result<State> {
-        let number = |name: &str| edit.properties.get(name).and_then(|text| text.parse::<i64>().ok());
-        let mut updated = match field(&self.head.meta, "datahike/updated-at") {
-            Some(Value::Instant(ms)) => *ms,
-            _ => now,
-        };
-        for change in edit.changes.iter().filter(|change| change.current) {
-            let datom = decode(&change.datom)?;
-            if let (Value::Instant(ms), true) = (&datom.v, datom.e == datom.t) {
-                updated = updated.max(*ms);
-            }
+    pub(super) fn state(&self, edit: &BranchEdit, indices: Vec<WrittenIndex>, schema_key: Address) -> Result<State> {
+        let mut extent = Extent::of_head(&self.head);
+        for change in edit.changes.iter().filter(|change| change.history || change.current) {
+            extent.add(&decode(&change.datom)?, change.current);
         }
+        extent.add_properties(&edit.properties);
         let added = i64::try_from(edit.changes.len()).unwrap_or(i64::MAX);
-        Ok(State {
-            indices,
-            schema_key,
-            updated,
-            max_tx: number("max-t").unwrap_or(self.head.max_tx).max(self.head.max_tx),
-            max_eid: number("max-eid").filter(|id| *id < SYSTEM_TRANSACTION).unwrap_or(0).max(self.head.max_eid),
-            op_count: self.head.op_count.saturating_add(added),
-        })
+        Ok(State { indices, schema_key, extent, op_count: self.head.op_count.saturating_add(added) })
     }
 
     /// The configuration in its next head: what is the store's own stays.

@@ -21,9 +21,9 @@ use super::schema::{Properties, Schema};
 use super::{Guard, write_heads};
 use crate::datahike::encode_head::WrittenIndex;
 use crate::datahike::node::Address;
-use crate::datahike::{Home, IndexOrder, SYSTEM_TRANSACTION, Store};
+use crate::datahike::{Home, IndexOrder, Store};
 use crate::error::{Error, ErrorKind, Result};
-use crate::record::datom::{Attribute, Datom, decode_key};
+use crate::record::datom::{Attribute, Datom, FactEvent, decode_key};
 use branch::{Branch, Said, learn, roots};
 use contents::keys;
 use garbage::Garbage;
@@ -156,10 +156,9 @@ impl Editor {
         prefixes.dedup();
         for temporal in [false, true] {
             self.find(branch, (IndexOrder::Eavt, temporal), &prefixes, &mut |datom| {
-                let (t, rest) = datom.split_first_chunk::<8>().ok_or_else(short)?;
-                let (op, fact) = rest.split_last().ok_or_else(short)?;
-                if let Some(places) = found.get_mut(fact) {
-                    let places = places.entry((*t, *op == 1)).or_default();
+                let event = FactEvent::of_key(datom).map_err(|e| Error::damaged("datom", e))?;
+                if let Some(places) = found.get_mut(event.fact) {
+                    let places = places.entry((event.t, event.asserts())).or_default();
                     if temporal { places.temporal = true } else { places.current = true }
                 }
                 Ok(())
@@ -229,7 +228,7 @@ impl Editor {
                 new.blobs.put(blob)?;
             }
             new.replaced.extend(branch.head.commit);
-            let state = branch.state(&edit, indices, schema_key, now)?;
+            let state = branch.state(&edit, indices, schema_key)?;
             let head = head(edit.branch.clone(), config, state, shape, now)?;
             new.written.push(head.commit);
             new.heads.push(head);
@@ -329,13 +328,9 @@ fn edit_indices(
             if order == IndexOrder::Avet && !of.indexed {
                 continue;
             }
-            let system = references && datom.t == SYSTEM_TRANSACTION;
             let (was, is) = match temporal {
                 false => (change.before.current, change.current),
-                true => {
-                    let is = change.history && (system || !(change.current && of.history_while_current()));
-                    (change.before.temporal, is)
-                }
+                true => (change.before.temporal, of.is_temporal(&datom, references, change.history, change.current)),
             };
             if was == is {
                 continue;
@@ -359,10 +354,6 @@ fn edit_indices(
 
 fn decode(record: &[u8]) -> Result<Datom<'_>> {
     decode_key(record).map_err(|e| Error::damaged("datom", e))
-}
-
-fn short() -> Error {
-    Error::new(ErrorKind::Damaged, "datom", "has a key that is too short")
 }
 
 #[cfg(test)]
