@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from datahike import folder_bytes, measure
+from measure import folder_bytes, measure
 
 T = 536870913
 

@@ -1,6 +1,5 @@
 //! A store, for reading: its blobs decrypted, its branches, heads and schemas.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -131,22 +130,16 @@ impl Store {
             .ok_or_else(|| Error::new(ErrorKind::Damaged, self.object(&what), "no such blob"))
     }
 
-    /// Blobs that all branches' heads can be told apart by: the stamp of each head.
-    pub fn head_stamps(&self, branches: &[String]) -> Result<BTreeMap<String, Option<super::Stamp>>> {
-        let keys: Vec<_> = branches.iter().map(|branch| StoreKey::keyword(branch)).collect();
-        Ok(branches.iter().cloned().zip(self.home.stamps(&keys)?).collect())
-    }
-
     /// Reads a blob and what is in it, a few times where it may be written just now.
     fn read<T>(&self, key: StoreKey, what: &str, decode: impl Fn(&Blob) -> Result<T, Unreadable>) -> Result<Option<T>> {
-        for attempt in 1.. {
+        let mut attempt = 1;
+        loop {
             let Some(stored) = self.home.get(key)? else { return Ok(None) };
             match self.decode(key, &stored).and_then(|blob| decode(&blob)) {
                 Ok(content) => return Ok(Some(content)),
-                Err(why) if why.may_be_torn() && attempt < READS => {}
+                Err(why) if why.may_be_torn() && attempt < READS => attempt += 1,
                 Err(why) => return Err(why.about(self.object(what))),
             }
         }
-        Ok(None)
     }
 }

@@ -49,7 +49,7 @@ pub trait Visitor {
         false
     }
 
-    /// A branch, before its children; `counts` are the datoms below each child, where known.
+    /// A branch, before its children.
     fn branch(&mut self, _node: &NodeKey, _stamp: Option<Stamp>, _children: &[NodeKey]) -> Result<(), Error> {
         Ok(())
     }
@@ -73,8 +73,6 @@ pub struct WalkStats {
     pub verified: u64,
     /// Nodes whose address could not be verified: why, and how many.
     pub unverified: HashMap<&'static str, u64>,
-    /// Nodes taken from memory.
-    pub reused: u64,
     /// The first node that says it was written after [`Walk::written_by`].
     pub too_new: Option<NodeKey>,
 }
@@ -340,7 +338,6 @@ impl<'w> Walk<'w> {
             let names: Vec<_> = kept.iter().map(|&i| keys[i]).collect();
             for (&i, stamp) in kept.iter().zip(home.stamps(&names)?) {
                 found[i] = cache.blobs.get(&keys[i]).filter(|(kept, _)| Some(*kept) == stamp).cloned();
-                self.stats.reused += u64::from(found[i].is_some());
             }
         }
         let missing: Vec<usize> = (0..keys.len()).filter(|&i| found[i].is_none()).collect();

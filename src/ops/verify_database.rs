@@ -66,6 +66,13 @@ pub struct BranchComparison {
 }
 
 /// Compares a database with a snapshot, branch by branch; only the branches that the source means.
+///
+/// The database is read once, as for a backup, and a branch that differs a second time, to find the datoms. What is written
+/// between the two is among the differences.
+///
+/// # Errors
+/// [`NotFound`](crate::ErrorKind::NotFound) when there is no such snapshot, database or branch,
+/// [`Data`](crate::ErrorKind::Data) when the database is of a kind that cannot be read.
 pub async fn compare_database(
     repository: &Repository,
     snapshot: SnapshotId,

@@ -9,6 +9,7 @@ mod entries;
 mod fixture;
 mod frames_and_packs;
 mod hostile;
+mod migration;
 mod properties;
 mod records;
 mod slots;

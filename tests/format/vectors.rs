@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::fixture::{self, counting};
-use super::{entries, records};
+use super::{entries, migration, records};
 
 /// A chapter: the document its code writes, and what reads the document on disk.
 struct Chapter {
@@ -31,12 +31,13 @@ fn chapters() -> BTreeMap<&'static str, Chapter> {
         ("entries.json", Chapter { build: entries::build, decode: entries::decode }),
         ("tree.json", Chapter { build: records::build_tree, decode: records::decode_tree }),
         ("sync.json", Chapter { build: build_sync, decode: decode_sync }),
+        ("migration.json", Chapter { build: migration::build, decode: migration::decode }),
         ("snapshot.json", Chapter { build: build_snapshots, decode: decode_snapshots }),
     ])
 }
 
 /// Files of this directory that the tests of another module check in both directions.
-const CHECKED_ELSEWHERE: &[&str] = &[];
+const CHECKED_ELSEWHERE: &[&str] = &["cursor.json"];
 
 #[test]
 fn every_vector_is_what_the_code_writes_and_reads() {

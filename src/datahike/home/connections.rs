@@ -57,13 +57,14 @@ impl<C: Connect> Connections<C> {
         what: &dyn Display,
         mut work: impl FnMut(&mut C::Connection) -> Result<T, Failure>,
     ) -> crate::error::Result<T> {
-        for wait_ms in WAITS_MS.into_iter().map(Some).chain([None]) {
+        let mut waits_ms = WAITS_MS.into_iter();
+        loop {
             let failure = match self.attempt(&mut work) {
                 Ok(value) => return Ok(value),
                 Err(failure) => failure,
             };
             let error = |kind, message: String| Error::new(kind, format!("{}: {what}", self.name), message);
-            match (failure, wait_ms.filter(|_| self.answered.load(Ordering::Relaxed))) {
+            match (failure, waits_ms.next().filter(|_| self.answered.load(Ordering::Relaxed))) {
                 (Failure::Lasting(kind, message), _) => return Err(error(kind, message)),
                 (Failure::Passing(message), None) => return Err(error(ErrorKind::Transient, message)),
                 (Failure::Passing(message), Some(wait_ms)) => {
@@ -74,7 +75,6 @@ impl<C: Connect> Connections<C> {
                 }
             }
         }
-        unreachable!("the last round returns")
     }
 
     fn attempt<T>(&self, work: &mut impl FnMut(&mut C::Connection) -> Result<T, Failure>) -> Result<T, Failure> {

@@ -18,6 +18,8 @@ mod parts;
 #[cfg(feature = "redis")]
 mod redis;
 mod remote;
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite", feature = "redis"))]
+mod several;
 #[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
 mod sql;
 #[cfg(any(feature = "postgres", feature = "mysql", feature = "redis"))]

@@ -15,6 +15,7 @@ use super::connections::{Connect, Connections, Failure};
 use super::counters::Counters;
 use super::pace::Pace;
 use super::remote::{POLL_MS, poll_every};
+use super::several::Several;
 use super::tls::{CA_FILE, MODE, Tls, install_provider};
 use super::url::{StoreUrl, Variable};
 use super::{Home, POLL_EVERY, Stamp, StoreKey, Traffic, parts};
@@ -176,8 +177,8 @@ impl Home for RedisHome {
         let mut found = Vec::with_capacity(keys.len());
         for keys in keys.chunks(READ_KEYS) {
             let names: Vec<_> = keys.iter().map(StoreKey::file_name).collect();
-            let what = names.join(" ");
-            let values: Vec<Value> = self.run(&what, |connection| cmd("MGET").arg(&names).query(connection))?;
+            let values: Vec<Value> =
+                self.run(&Several(keys), |connection| cmd("MGET").arg(&names).query(connection))?;
             for value in values {
                 let Value::BulkString(bytes) = value else {
                     found.push(None);
@@ -200,8 +201,7 @@ impl Home for RedisHome {
                 pipeline.cmd("GETRANGE").arg(&name).arg(0).arg(GLANCE_BYTES + MARK.len() - 1);
                 pipeline.cmd("STRLEN").arg(name);
             }
-            let what = keys.first().map(StoreKey::file_name).unwrap_or_default();
-            let answers: Vec<(Vec<u8>, usize)> = self.run(&what, |connection| {
+            let answers: Vec<(Vec<u8>, usize)> = self.run(&Several(keys), |connection| {
                 let flat: Vec<Value> = pipeline.query(connection)?;
                 flat.chunks_exact(2)
                     .map(|pair| {
@@ -239,8 +239,8 @@ impl Home for RedisHome {
             if rest.is_empty() {
                 transaction.cmd("SET").arg(MARKER).arg(marked(b"{:created-by \"packstone\"}")).arg("NX").ignore();
             }
-            let what = now.first().map(|(key, _)| key.file_name()).unwrap_or_default();
-            self.change(&what, &transaction)?;
+            let keys: Vec<_> = now.iter().map(|(key, _)| *key).collect();
+            self.change(&Several(&keys), &transaction)?;
             now.iter().for_each(|(_, blob)| self.counters.written(blob));
         }
         Ok(())
@@ -251,7 +251,7 @@ impl Home for RedisHome {
             let names: Vec<_> = keys.iter().map(StoreKey::file_name).collect();
             let mut removal = pipe();
             removal.cmd("DEL").arg(&names).ignore();
-            self.change(&names.join(" "), &removal)?;
+            self.change(&Several(keys), &removal)?;
         }
         Ok(())
     }

@@ -155,6 +155,9 @@ fn take_option<const N: usize>(bytes: &mut Bytes<'_>) -> Result<Option<[u8; N]>,
 }
 
 #[cfg(test)]
+mod vector;
+
+#[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::datoms::{Restore, RestoreOptions, Shape};
+use crate::datahike::encode_node::BRANCHING_FACTOR;
 use crate::datahike::{Home, MAIN_BRANCH};
 use crate::error::Result;
 use crate::format::Snapshot;
@@ -21,7 +21,7 @@ use crate::target::datahike::{Description, Guard, Membership, Migration, Options
 const DATOMS_PER_TICK: u64 = 1 << 16;
 
 /// Which state of which branches, and how the store is written.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct DatabaseOptions {
     /// Only this branch, given without its colon, and as the main one; all branches by default.
     pub branch: Option<String>,
@@ -31,9 +31,9 @@ pub struct DatabaseOptions {
     pub current: bool,
     /// Whether addresses are hashes of content; by default as in the database that was backed up.
     pub crypto_hash: Option<bool>,
-    /// Children of a node, at most; Datahike's default of 512 where 0.
+    /// Children of a node, at most; Datahike's own number by default. At least 4.
     pub branching_factor: usize,
-    /// Anonymous memory that sorting may take, roughly; 128 MiB where 0.
+    /// Anonymous memory that sorting may take, roughly.
     pub memory_bytes: usize,
     /// Where sorted runs are spilled; the system's temporary folder by default.
     pub temporary: Option<PathBuf>,
@@ -41,6 +41,22 @@ pub struct DatabaseOptions {
     pub replace: bool,
     /// Asked before heads are written.
     pub guard: Option<Guard>,
+}
+
+impl Default for DatabaseOptions {
+    fn default() -> Self {
+        Self {
+            branch: None,
+            as_of: None,
+            current: false,
+            crypto_hash: None,
+            branching_factor: BRANCHING_FACTOR,
+            memory_bytes: 128 << 20,
+            temporary: None,
+            replace: false,
+            guard: None,
+        }
+    }
 }
 
 /// What was restored.
@@ -61,8 +77,14 @@ pub struct DatabaseSummary {
     pub notes: BTreeMap<String, u64>,
 }
 
-/// Writes a database to `home`, which must not hold one unless it is to be replaced. `location` says where that is, in the words of the database's
-/// configuration. Every byte is verified before it is written; the heads, which make the store a database, come last.
+/// Writes a database to `home`, which must not hold one unless it is to be replaced. `location` says where that is, in the
+/// words of the database's configuration. Every byte is verified before it is written; the heads, which make the store a
+/// database, come last.
+///
+/// # Errors
+/// [`AlreadyExists`](crate::ErrorKind::AlreadyExists) when there is a database that is not to be replaced,
+/// [`NotFound`](crate::ErrorKind::NotFound) when there is no such snapshot or branch, [`Data`](crate::ErrorKind::Data) when
+/// a datom is none that a store can hold.
 pub async fn restore_database(
     repository: &Repository,
     snapshot: SnapshotId,
@@ -75,20 +97,15 @@ pub async fn restore_database(
     crate::ops::blocking(move || {
         let snapshot = crate::ops::open_snapshot(&repository, snapshot)?;
         let branches = chosen_branches(&snapshot, options.branch.as_deref());
-        let memory_bytes = if options.memory_bytes == 0 { 128 << 20 } else { options.memory_bytes };
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let mut target_options = Options {
+        let target_options = Options {
             crypto_hash: options.crypto_hash,
-            memory_bytes: memory_bytes / 2,
+            branching_factor: options.branching_factor,
+            memory_bytes: options.memory_bytes / 2,
             temporary: options.temporary.clone(),
-            now: i64::try_from(since_1970.as_millis()).unwrap_or(0),
             replace: options.replace,
             guard: options.guard.clone(),
             ..Options::default()
         };
-        if options.branching_factor > 0 {
-            target_options.branching_factor = options.branching_factor;
-        }
         let mut target = Target::create(Arc::clone(&home), &location, target_options)?;
         if options.guard.is_none() && home.get(Migration::key())?.is_some() {
             // Left by a migration that wrote no database: none is to go on with this one.
@@ -98,7 +115,7 @@ pub async fn restore_database(
             let of_branch = RestoreOptions {
                 branch: Some(branch.clone()),
                 as_of: options.as_of,
-                memory_bytes: memory_bytes / 2,
+                memory_bytes: options.memory_bytes / 2,
                 temporary: options.temporary.clone(),
                 ..RestoreOptions::default()
             };

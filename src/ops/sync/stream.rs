@@ -23,6 +23,7 @@ use crate::repository::{Chain, Commit, Repository, Writer, WriterOptions, Writer
 const SEGMENT_BYTES: usize = 8 << 20;
 /// A key of this many bytes is too long for a segment.
 pub(super) const KEY_MAX_BYTES: usize = 32 << 20;
+
 /// What was made durable.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Appended {

@@ -37,11 +37,11 @@ impl Default for Options {
 /// Which of a database's sets a datom is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// What is true now, and by the rule of which a history is made not in the history.
+    /// What is true now. Where the history has it, it comes once more, as [`Part::History`].
     Current,
-    /// What is true now and in the history too.
+    /// What is true now and in the history too, and comes once.
     CurrentAndHistory,
-    /// What is or was true, with retractions.
+    /// What the history says was asserted or retracted.
     History,
 }
 
@@ -121,7 +121,7 @@ impl Datahike {
     }
 }
 
-/// Bytes and blobs read since the store was opened.
+/// Bytes read since the store was opened.
 pub fn bytes_read(home: &dyn Home) -> u64 {
     home.traffic().bytes_read
 }

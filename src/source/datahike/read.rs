@@ -28,7 +28,9 @@ const FRUITFUL_ATTEMPTS: u32 = 20;
 pub(super) fn branch(store: &Store, options: &Options, branch: &str, sink: &mut dyn Sink) -> Result<BranchReading> {
     let mut cache = super::cache(options);
     let mut patience = Patience::new(options.attempts);
-    for attempt in 1.. {
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
         let (head, written_by) = store.settled_head(branch, None)?;
         let mut counting = Counting { sink: &mut *sink, datoms: 0 };
         let stop = match attempt_head(store, &head, written_by, &mut cache, &mut counting) {
@@ -69,7 +71,6 @@ pub(super) fn branch(store: &Store, options: &Options, branch: &str, sink: &mut 
             wait_for(store, branch, &head, node, error)?;
         }
     }
-    Err(Error::new(ErrorKind::Failed, store.object(branch), "never read"))
 }
 
 /// How long to go on beside a collector that takes away what is being read.

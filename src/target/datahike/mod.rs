@@ -18,6 +18,7 @@ mod tree;
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::datahike::encode_head::{self, Lifetime};
 use crate::datahike::{Home, MAIN_BRANCH, StoreKey};
@@ -45,7 +46,7 @@ pub struct Options {
     pub memory_bytes: usize,
     /// Where sorted runs are spilled; the system's temporary folder by default.
     pub temporary: Option<PathBuf>,
-    /// When the store is written, in milliseconds since 1970.
+    /// When the store is written, in milliseconds since 1970; now by default.
     pub now: i64,
     /// A database that the store holds is replaced: its heads, when all else is written.
     pub replace: bool,
@@ -76,12 +77,13 @@ impl std::fmt::Debug for Guard {
 
 impl Default for Options {
     fn default() -> Self {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
             crypto_hash: None,
             branching_factor: crate::datahike::encode_node::BRANCHING_FACTOR,
             memory_bytes: 64 << 20,
             temporary: None,
-            now: 0,
+            now: i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX),
             replace: false,
             guard: None,
         }
@@ -144,7 +146,12 @@ struct Head {
 }
 
 impl Target {
-    /// A store in `home`, which must not hold a database unless that is to be replaced. `location` is where that is, as the database will be told.
+    /// A store in `home`, which must not hold a database unless that is to be replaced. `location` is where that is, as the
+    /// database will be told.
+    ///
+    /// # Errors
+    /// [`ErrorKind::AlreadyExists`] when there is a database that is not to be replaced, [`ErrorKind::Usage`] when nodes
+    /// would have fewer than 4 children.
     pub fn create(home: Arc<dyn Home>, location: &str, options: Options) -> Result<Self> {
         if !options.replace && home.get(StoreKey::keyword(MAIN_BRANCH))?.is_some() {
             return Err(Error::new(ErrorKind::AlreadyExists, home.name(), "holds a Datahike database already"));

@@ -22,6 +22,7 @@ use super::connections::{Connect, Connections, Failure};
 use super::counters::Counters;
 use super::pace::Pace;
 use super::parts::{self, Parts};
+use super::several::Several;
 use super::{Home, Stamp, StoreKey, Traffic};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -274,17 +275,4 @@ fn stamp(header: &[u8], meta: &[u8], value_len: u64) -> Stamp {
     version.extend_from_slice(meta);
     version.extend_from_slice(&value_len.to_be_bytes());
     Stamp::of(&version)
-}
-
-/// The blobs that a statement is about, as errors name them.
-struct Several<'a>(&'a [StoreKey]);
-
-impl fmt::Display for Several<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            [] => f.write_str("no blob"),
-            [only] => write!(f, "{only}"),
-            [first, more @ ..] => write!(f, "{first} and {} more", more.len()),
-        }
-    }
 }

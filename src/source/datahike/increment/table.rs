@@ -1,19 +1,6 @@
 //! What a snapshot knew of a branch: every node of its indices, by address and slot, with proofs of its content.
 //!
-//! # Encoding
-//!
-//! | field | form |
-//! |---|---|
-//! | version | byte 1 |
-//! | head | 32 bytes: BLAKE3 of the branch's record; byte 0, or byte 1 and the commit id, 16 bytes; max-tx, zigzag |
-//! | attributes | count, then each: length, canonical bytes, byte 1 where the history takes its datoms from the current index |
-//! | current index | see below |
-//! | temporal index | byte 0, or byte 1 and the index |
-//!
-//! An index: byte 0, or byte 1 and the root's node key; byte 0, or byte 1, length and canonical bytes of the root, where
-//! it was part of the head; total; count of nodes, then each: node key, stamp
-//! (byte 0, or byte 1 and 16 bytes), total. A node key: byte 0, or byte 1 and the address, 16 bytes; byte 0, or byte 1 and
-//! the hash of the slot, 16 bytes. A total: xor and sum, eight bytes each, count as varint. Numbers are varints, nodes ascend by key.
+//! The bytes are `format-spec/snapshot.md`, "Cursor of datahike".
 
 use std::collections::{BTreeMap, HashMap};
 

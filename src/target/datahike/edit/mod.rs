@@ -104,6 +104,9 @@ pub struct Editor {
 impl Editor {
     /// The database in a store, which this program wrote and nothing has written since. `location` is where that is, as
     /// the database is told.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when there is no database, [`ErrorKind::Data`] when Datahike has written to it.
     pub fn open(home: Arc<dyn Home>, location: &str) -> Result<Self> {
         let store = Store::new(Arc::clone(&home), None);
         let mut editor = Self {
@@ -255,7 +258,7 @@ impl Editor {
     }
 
     /// Removes all that was replaced.
-    pub fn clean(&mut self) -> Result<u64> {
+    pub fn clean(&mut self) -> Result<()> {
         let reachable = match self.has_content_addresses() {
             // What has the same content has the same address, wherever it is.
             true => reachable(&self.home)?,

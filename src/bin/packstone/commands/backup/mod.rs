@@ -6,8 +6,6 @@ pub mod naming;
 mod paths;
 mod words;
 
-pub use datahike::secret as datahike_secret;
-
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;

@@ -6,7 +6,7 @@ use packstone::repository::Intent;
 use serde_json::json;
 
 use super::Arguments;
-use crate::commands::backup::datahike_secret as secret;
+use crate::commands::backup::datahike::secret;
 use crate::context::Context;
 use crate::exit::{Code, Failure, Result};
 use crate::location::Location;
