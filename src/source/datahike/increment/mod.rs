@@ -6,6 +6,7 @@
 //! with [`Next::Full`]: then the whole store is to be read, which gives the same result.
 
 mod compare;
+mod declared;
 mod facts;
 mod lookup;
 mod merge;
@@ -166,9 +167,10 @@ fn changes(
         _ => return Err(Trouble::Before(FullReason::History)),
     };
     let attributes = attributes(schema);
-    if temporal.is_some() {
-        check_schema(&old.attributes, &attributes, head)?;
-    }
+    let new_names = match temporal {
+        Some(_) => check_schema(&old.attributes, schema, head)?,
+        None => Vec::new(),
+    };
     let IncrementOptions { max_changes, few_leaves, .. } = *options;
     let terms = Terms { content_addresses: head.has_content_addresses(), max_changes, few_leaves };
     let mut indices = vec![(&old.current, &head.eavt)];
@@ -179,6 +181,10 @@ fn changes(
     }
     for key in compared.iter().flat_map(|compared| &compared.difference.added) {
         check_t(key, head)?;
+    }
+    let current = compared.first().expect("this cannot fail because there is always a current index");
+    for name in &new_names {
+        declared::require_new(shelf, head, name, &current.difference)?;
     }
     let facts = changed_facts(compared.iter().map(|compared| &compared.difference))?;
     if facts.len() > max_changes {
@@ -216,6 +222,10 @@ fn mark(head: &Head) -> HeadMark {
 
 /// Canonical bytes of all declared attributes: whether the history takes their datoms from the current index.
 fn attributes(schema: &SchemaMeta) -> BTreeMap<Vec<u8>, bool> {
+    declared_names(schema).iter().map(|name| (canonical(name), schema.is_history_while_current(name))).collect()
+}
+
+fn declared_names(schema: &SchemaMeta) -> BTreeSet<Attribute<'_>> {
     let mut names: BTreeSet<Attribute<'_>> = schema.idents.keys().map(|id| Attribute::Id(*id)).collect();
     let idents = schema.idents.values().map(|name| Attribute::Keyword(name.as_str().into()));
     names.extend(idents);
@@ -226,7 +236,7 @@ fn attributes(schema: &SchemaMeta) -> BTreeMap<Vec<u8>, bool> {
             _ => None,
         }));
     }
-    names.into_iter().map(|name| (canonical(&name), schema.is_history_while_current(&name))).collect()
+    names
 }
 
 fn canonical(attribute: &Attribute<'_>) -> Vec<u8> {
@@ -245,21 +255,34 @@ fn is_from_current(attributes: &BTreeMap<Vec<u8>, bool>, attribute: &[u8]) -> bo
 }
 
 /// Refuses a schema under which facts that did not change are in the history or not for another reason than before.
-fn check_schema(before: &BTreeMap<Vec<u8>, bool>, now: &BTreeMap<Vec<u8>, bool>, head: &Head) -> Result<(), Trouble> {
+/// Returns the attributes of which that is so unless all their current datoms are new.
+fn check_schema<'s>(
+    before: &BTreeMap<Vec<u8>, bool>,
+    schema: &'s SchemaMeta,
+    head: &Head,
+) -> Result<Vec<Attribute<'s>>, Trouble> {
     let is_written_first = matches!(field(&head.config, "schema-flexibility"), Some(Value::Keyword(k)) if k == "write");
-    for attribute in before.keys().chain(now.keys()) {
-        let flags = (before.get(attribute).copied(), now.get(attribute).copied());
-        let same = match flags {
-            // Of an attribute that was not declared there is nothing, unless the database takes what it is given.
-            (None, Some(true)) => is_written_first,
-            (before, now) => before.unwrap_or(false) == now.unwrap_or(false),
-        };
-        if !same {
-            let name = String::from_utf8_lossy(attribute.get(1..).unwrap_or_default()).into_owned();
-            return Err(Trouble::Before(FullReason::Schema(name.trim_end_matches('\0').to_owned())));
+    let mut new = Vec::new();
+    let mut gone: BTreeMap<&Vec<u8>, bool> = before.iter().map(|(name, from_current)| (name, *from_current)).collect();
+    for attribute in declared_names(schema) {
+        let name = canonical(&attribute);
+        match (gone.remove(&name), schema.is_history_while_current(&attribute)) {
+            // Other databases take what is not declared, under names of any kind.
+            (None, true) if is_written_first => new.push(attribute),
+            (before, now) if before.unwrap_or(false) == now => {}
+            _ => return Err(Trouble::Before(FullReason::Schema(spelled(&name)))),
         }
     }
-    Ok(())
+    match gone.into_iter().find(|(_, from_current)| *from_current) {
+        Some((name, _)) => Err(Trouble::Before(FullReason::Schema(spelled(name)))),
+        None => Ok(new),
+    }
+}
+
+/// The name in an attribute's canonical bytes, for messages.
+fn spelled(attribute: &[u8]) -> String {
+    let name = String::from_utf8_lossy(attribute.get(1..).unwrap_or_default()).into_owned();
+    name.trim_end_matches('\0').to_owned()
 }
 
 fn check_t(view: &[u8], head: &Head) -> Result<(), Trouble> {

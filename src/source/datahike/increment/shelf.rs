@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::trouble::Trouble;
 use crate::datahike::verify::{self, Verdict};
-use crate::datahike::{Address, Diff, Head, Leaf, Node, NodeKey, Slots, Stamp, Store, StoreKey, hasch};
+use crate::datahike::{Address, Diff, Head, IndexOrder, Leaf, Node, NodeKey, Slots, Stamp, Store, StoreKey, hasch};
 use crate::error::{DecodeError, Result};
 use crate::record::datom::{Datom, Digest, encode_key, to_view_key};
 
@@ -184,11 +184,21 @@ impl Shelf {
 
     /// What is in a node's blob; the message says what is wrong with it.
     pub(super) fn open(&self, reference: &Reference, stored: Option<&Bytes>) -> Result<Content, String> {
+        self.open_with(reference, stored, |_| ()).map(|((), content)| content)
+    }
+
+    /// The same, with what `look` sees in the node itself.
+    fn open_with<T>(
+        &self,
+        reference: &Reference,
+        stored: Option<&Bytes>,
+        look: impl FnOnce(&Node<'_>) -> T,
+    ) -> Result<(T, Content), String> {
         self.lock().stats.nodes += 1;
         let wrong = |why: &dyn std::fmt::Display| format!("node {}: {why}", spell(&reference.key));
         if let Some(fused) = &reference.fused {
             let node = Node::from_value(fused.clone()).map_err(|why| wrong(&why))?;
-            return content(reference, node).map_err(|why| wrong(&why));
+            return Ok((look(&node), content(reference, node).map_err(|why| wrong(&why))?));
         }
         let stored = stored.ok_or_else(|| wrong(&"no such blob"))?;
         let address = reference.key.address.unwrap_or_default();
@@ -210,17 +220,36 @@ impl Shelf {
             kept.stats.leaves += u64::from(matches!(node, Node::Leaf(_)));
             kept.stats.verified += u64::from(verdict == Some(Verdict::Same));
         }
-        content(reference, node).map_err(|why| wrong(&why))
+        Ok((look(&node), content(reference, node).map_err(|why| wrong(&why))?))
     }
 
     /// A node as it is now.
     pub(super) fn read(&self, reference: &Reference) -> Result<(Option<Stamp>, Content), Trouble> {
+        self.read_with(reference, |_| ()).map(|(stamp, (), content)| (stamp, content))
+    }
+
+    /// A node of the index by attribute, as it is now, and of a branch the last attribute of each child, as bytes that
+    /// sort like attributes.
+    pub(super) fn read_by_attribute(&self, reference: &Reference) -> Result<(Vec<Vec<u8>>, Content), Trouble> {
+        let attributes = |node: &Node<'_>| match node {
+            Node::Leaf(_) => Vec::new(),
+            Node::Branch(branch) => branch.keys.iter().map(|key| IndexOrder::attribute_prefix(&key.a)).collect(),
+        };
+        self.read_with(reference, attributes).map(|(_, attributes, content)| (attributes, content))
+    }
+
+    fn read_with<T>(
+        &self,
+        reference: &Reference,
+        look: impl FnOnce(&Node<'_>) -> T,
+    ) -> Result<(Option<Stamp>, T, Content), Trouble> {
         let fetched = match reference.fused {
             Some(_) => None,
             None => self.fetch(std::slice::from_ref(reference))?.pop().flatten(),
         };
-        let content = self.open(reference, fetched.as_ref().map(|(_, blob)| blob)).map_err(Trouble::Now)?;
-        Ok((fetched.map(|(stamp, _)| stamp), content))
+        let blob = fetched.as_ref().map(|(_, blob)| blob);
+        let (seen, content) = self.open_with(reference, blob, look).map_err(Trouble::Now)?;
+        Ok((fetched.map(|(stamp, _)| stamp), seen, content))
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
