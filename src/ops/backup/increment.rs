@@ -21,6 +21,8 @@ use crate::source::datahike::{
 use crate::source::datoms::View;
 use crate::tree::{self, Change};
 
+/// The part of the memory, as a divisor, that the keys of changes may take: there are several copies.
+const MEMORY_PART: usize = 4;
 /// Memory for the exceptions of a database without history ...
 const KNOWN_BYTES: usize = 64 << 20;
 /// ... each of which takes this beside its key.
@@ -80,7 +82,9 @@ pub(super) fn tell(
         return Ok(Err(FullReason::NoTable));
     };
     let attempts = database.options().attempts;
-    let options = IncrementOptions { branch: branch.to_owned(), attempts, ..IncrementOptions::default() };
+    let usual = IncrementOptions::default();
+    let max_bytes = usual.max_bytes.min(run.options.memory_bytes / MEMORY_PART);
+    let options = IncrementOptions { branch: branch.to_owned(), attempts, max_bytes, ..usual };
     let mut increments = Increments::new(database.store().clone(), options, Some(table.clone()));
     let (head, schema, facts) = match increments.next()? {
         Next::Full(reason) => return Ok(Err(reason)),
@@ -99,6 +103,8 @@ pub(super) fn tell(
             Err(reason) => return Ok(Err(reason)),
         },
     };
+    let facts_count = facts.len();
+    drop(facts);
     if parent.gc_checked != run.writer.gc_checked() {
         // Nodes are taken over unread from here on: none of them may be in a pack condemned since.
         mark::require_known(&mut run.writer, &parent.roots)?;
@@ -112,11 +118,7 @@ pub(super) fn tell(
     };
     let message = format!(
         "branch :{branch} since its parent: {} facts changed; {} nodes read ({} blobs, {} bytes), {} left out",
-        facts.len(),
-        read.nodes,
-        read.blobs,
-        read.bytes,
-        read.shared_nodes
+        facts_count, read.nodes, read.blobs, read.bytes, read.shared_nodes
     );
     run.observer.event(Event::Note(&message));
     let current = WalkStats {

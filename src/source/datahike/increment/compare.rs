@@ -7,16 +7,13 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use super::merge::{self, Difference, Leaves};
+use super::merge::{self, Difference, Leaves, Limits};
 use super::record::{self, ReadBranch};
 use super::shelf::{Content, Reference, Shelf, spell};
 use super::table::{Entry, IndexTable};
 use super::trouble::{FullReason, Trouble};
 use crate::datahike::{IndexRoot, NodeKey, Stamp};
 use crate::record::datom::{Digest, decode_value};
-
-/// Leaves read at once.
-const LEAVES_AT_ONCE: usize = 32;
 
 /// What became of an index.
 pub(super) struct Compared {
@@ -28,8 +25,6 @@ pub(super) struct Compared {
 pub(super) struct Terms {
     /// Addresses are hashes of content.
     pub(super) content_addresses: bool,
-    /// Changes that may be kept in memory.
-    pub(super) max_changes: usize,
     /// Changed leaves that are compared in any case.
     pub(super) few_leaves: usize,
 }
@@ -53,7 +48,13 @@ fn old_top(old: &IndexTable) -> Result<Option<Reference>, Trouble> {
 }
 
 /// Compares an index with what it was.
-pub(super) fn compare(shelf: &Shelf, old: &IndexTable, now: &IndexRoot, terms: &Terms) -> Result<Compared, Trouble> {
+pub(super) fn compare(
+    shelf: &Shelf,
+    old: &IndexTable,
+    now: &IndexRoot,
+    terms: &Terms,
+    limits: &mut Limits,
+) -> Result<Compared, Trouble> {
     let new = descend_new(shelf, top(now), old, terms)?;
     if new.leaves.len() > terms.few_leaves.max(old.nodes.len() / 2) {
         return Err(Trouble::Before(FullReason::Costly));
@@ -67,8 +68,7 @@ pub(super) fn compare(shelf: &Shelf, old: &IndexTable, now: &IndexRoot, terms: &
         terms,
         entries: HashMap::new(),
     };
-    let difference = merge::difference(&mut before, &mut after, terms.max_changes)?;
-    let difference = difference.ok_or(Trouble::Before(FullReason::TooMany))?;
+    let difference = merge::difference(&mut before, &mut after, limits)?;
     let mut shared = Digest::new();
     new.shared.iter().filter_map(|key| old.nodes.get(key)).for_each(|entry| shared.merge(&entry.total));
     let mut old_total = before.total;
@@ -228,12 +228,10 @@ struct NewLeaves<'a> {
 impl Leaves for NewLeaves<'_> {
     fn next(&mut self) -> Result<Option<Vec<Vec<u8>>>, Trouble> {
         if self.read.is_empty() {
-            let batch: Vec<_> = self.rest.drain(..self.rest.len().min(LEAVES_AT_ONCE)).collect();
-            if batch.first().is_some_and(|first| first.fused.is_some()) {
-                self.read.extend(batch.into_iter().map(|reference| (reference, None)));
+            if self.rest.front().is_some_and(|first| first.fused.is_some()) {
+                self.read.extend(self.rest.drain(..).map(|reference| (reference, None)));
             } else {
-                let blobs = self.shelf.fetch(&batch)?;
-                self.read.extend(batch.into_iter().zip(blobs));
+                self.read.extend(self.shelf.fetch_next(&mut self.rest)?);
             }
         }
         let Some((reference, blob)) = self.read.pop_front() else { return Ok(None) };

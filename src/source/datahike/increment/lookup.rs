@@ -7,12 +7,13 @@ use super::shelf::{Content, Reference, Shelf, spell};
 use super::trouble::Trouble;
 use crate::record::datom::number_bound;
 
-/// Leaves read at once.
-const LEAVES_AT_ONCE: usize = 32;
-
 /// Every datom of these facts; each fact has an entry.
-pub(super) fn events(shelf: &Shelf, top: Option<Reference>, facts: &BTreeSet<Vec<u8>>) -> Result<Events, Trouble> {
-    let mut events: Events = facts.iter().map(|fact| (fact.clone(), BTreeSet::new())).collect();
+pub(super) fn events<'f>(
+    shelf: &Shelf,
+    top: Option<Reference>,
+    facts: &'f BTreeSet<Vec<u8>>,
+) -> Result<Events<'f>, Trouble> {
+    let mut events: Events<'f> = facts.iter().map(|fact| (fact.as_slice(), BTreeSet::new())).collect();
     let mut entities: Vec<[u8; 8]> = facts.iter().filter_map(|fact| fact.first_chunk().copied()).collect();
     entities.dedup();
     let mut leaves = VecDeque::new();
@@ -38,10 +39,8 @@ pub(super) fn events(shelf: &Shelf, top: Option<Reference>, facts: &BTreeSet<Vec
         }
     }
     while !leaves.is_empty() {
-        let batch: Vec<_> = leaves.drain(..leaves.len().min(LEAVES_AT_ONCE)).collect();
-        let blobs = shelf.fetch(&batch)?;
-        for (reference, blob) in batch.iter().zip(blobs) {
-            match shelf.open(reference, blob.as_ref().map(|(_, blob)| blob)).map_err(Trouble::Now)? {
+        for (reference, blob) in shelf.fetch_next(&mut leaves)? {
+            match shelf.open(&reference, blob.as_ref().map(|(_, blob)| blob)).map_err(Trouble::Now)? {
                 Content::Leaf(rows, _) => take(&rows, &mut events)?,
                 Content::Branch { .. } => {
                     let message = format!("node {}: a branch where its parent has a leaf", spell(&reference.key));
@@ -63,7 +62,7 @@ fn spans(last: &[i64], has_slots: bool) -> Vec<(Bound, Bound)> {
     (0..last.len()).map(|place| (key(place.checked_sub(1 + reach)), key(Some(place + reach)))).collect()
 }
 
-fn take(rows: &[Vec<u8>], events: &mut Events) -> Result<(), Trouble> {
+fn take(rows: &[Vec<u8>], events: &mut Events<'_>) -> Result<(), Trouble> {
     for row in rows {
         let (fact, t, asserts) = split(row)?;
         if let Some(known) = events.get_mut(fact) {

@@ -28,7 +28,8 @@ use crate::datahike::{Head, SchemaMeta, Store, field};
 use crate::error::Result;
 use crate::record::datom::{Attribute, Datom, Value, encode_key, split_key};
 use compare::{Compared, Terms, compare, top};
-use facts::{IndexChange, changed_facts, fact_changes};
+use facts::{IndexChange, both_states, changed_facts, fact_changes};
+use merge::Limits;
 use shelf::Shelf;
 use trouble::Trouble;
 
@@ -47,6 +48,9 @@ pub struct IncrementOptions {
     pub attempts: u32,
     /// Changed datoms that may be kept in memory.
     pub max_changes: usize,
+    /// Bytes of keys of changed datoms, with whole values, that may be kept in memory; half of it where no history is
+    /// kept, as what that changes is worked out of several copies. At most twice as much is in use.
+    pub max_bytes: usize,
     /// So many changed leaves of an index are compared in any case; more only while they are less than half of it, as each
     /// is read as it is and as it was.
     pub few_leaves: usize,
@@ -54,7 +58,8 @@ pub struct IncrementOptions {
 
 impl Default for IncrementOptions {
     fn default() -> Self {
-        Self { branch: crate::datahike::MAIN_BRANCH.to_owned(), attempts: 5, max_changes: 200_000, few_leaves: 500 }
+        let branch = crate::datahike::MAIN_BRANCH.to_owned();
+        Self { branch, attempts: 5, max_changes: 200_000, max_bytes: 32 << 20, few_leaves: 500 }
     }
 }
 
@@ -171,13 +176,15 @@ fn changes(
         Some(_) => check_schema(&old.attributes, schema, head)?,
         None => Vec::new(),
     };
-    let IncrementOptions { max_changes, few_leaves, .. } = *options;
-    let terms = Terms { content_addresses: head.has_content_addresses(), max_changes, few_leaves };
+    let IncrementOptions { max_changes, max_bytes, few_leaves, .. } = *options;
+    let terms = Terms { content_addresses: head.has_content_addresses(), few_leaves };
+    let bytes = if temporal.is_some() { max_bytes } else { max_bytes / 2 };
+    let mut limits = Limits { changes: max_changes, bytes };
     let mut indices = vec![(&old.current, &head.eavt)];
     indices.extend(temporal);
     let mut compared = Vec::with_capacity(indices.len());
     for (old, now) in &indices {
-        compared.push(compare(shelf, old, now, &terms)?);
+        compared.push(compare(shelf, old, now, &terms, &mut limits)?);
     }
     for key in compared.iter().flat_map(|compared| &compared.difference.added) {
         check_t(key, head)?;
@@ -190,15 +197,15 @@ fn changes(
     if facts.len() > max_changes {
         return Err(Trouble::Before(FullReason::TooMany));
     }
-    let (mut index_changes, mut tables) = (Vec::new(), Vec::new());
+    let (mut states, mut tables) = (Vec::new(), Vec::new());
     for (Compared { difference, table }, (_, root)) in compared.into_iter().zip(&indices) {
-        index_changes.push(IndexChange { difference, after: lookup::events(shelf, top(root), &facts)? });
+        states.push(both_states(IndexChange { difference, after: lookup::events(shelf, top(root), &facts)? })?);
         tables.push(table);
     }
-    let mut index_changes = index_changes.into_iter();
-    let current = index_changes.next().expect("this cannot fail because there is always a current index");
+    let mut states = states.into_iter();
+    let current = states.next().expect("this cannot fail because there is always a current index");
     let from_current = |attribute: &[u8]| temporal.is_some() && is_from_current(&attributes, attribute);
-    let facts = fact_changes(facts, current, index_changes.next(), &from_current)?;
+    let facts = fact_changes(facts, current, states.next(), &from_current)?;
     // What is being read is not collected while it is reachable; once the branch has moved on it may be.
     let now = shelf.store().head(&head.branch)?;
     if now.bytes_hash != head.bytes_hash {

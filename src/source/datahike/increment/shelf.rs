@@ -14,6 +14,12 @@ use crate::record::datom::{Datom, Digest, encode_key, to_view_key};
 /// Bytes of blobs kept at hand.
 const KEPT_BYTES: usize = 24 << 20;
 
+/// Leaves fetched at once, and bytes of them as far as the size of those before tells.
+const LEAVES_AT_ONCE: usize = 32;
+const BYTES_AT_ONCE: usize = 8 << 20;
+/// Leaves fetched at once while nothing is known of their size.
+const FIRST_AT_ONCE: usize = 4;
+
 /// A node as its parent names it.
 #[derive(Clone, Debug)]
 pub(super) struct Reference {
@@ -70,6 +76,8 @@ struct Kept {
     content_addresses: bool,
     /// The first node that says it was written later.
     too_new: Option<String>,
+    /// How many leaves to fetch next.
+    at_once: usize,
 }
 
 impl Shelf {
@@ -100,6 +108,7 @@ impl Shelf {
         kept.written_by = written_by;
         kept.content_addresses = head.has_content_addresses();
         kept.too_new = None;
+        kept.at_once = FIRST_AT_ONCE;
     }
 
     /// A node read since that is newer than its head: its address was used again, or the writer's clock was put back.
@@ -110,6 +119,17 @@ impl Shelf {
     pub(super) fn stamps(&self, addresses: &[Address]) -> Result<Vec<Option<Stamp>>> {
         let keys: Vec<_> = addresses.iter().map(StoreKey::address).collect();
         self.store.home().stamps(&keys)
+    }
+
+    /// The next of these nodes as stored now, as many as may be in memory together.
+    pub(super) fn fetch_next(
+        &self,
+        rest: &mut VecDeque<Reference>,
+    ) -> Result<Vec<(Reference, Option<(Stamp, Bytes)>)>> {
+        let count = self.lock().at_once.clamp(1, LEAVES_AT_ONCE).min(rest.len());
+        let batch: Vec<_> = rest.drain(..count).collect();
+        let blobs = self.fetch(&batch)?;
+        Ok(batch.into_iter().zip(blobs).collect())
     }
 
     /// Several nodes as stored now, in order, each with its stamp; `None` for one that is gone.
@@ -139,6 +159,9 @@ impl Shelf {
                 found[i] = blob;
             }
         }
+        let largest = found.iter().flatten().map(|(_, blob)| blob.len()).max().unwrap_or(0);
+        let mut kept = self.lock();
+        kept.at_once = at_once_after(kept.at_once, largest);
         Ok(found)
     }
 
@@ -257,6 +280,11 @@ impl Shelf {
     }
 }
 
+/// How many leaves to fetch after so many nodes at once, the largest of so many bytes: branches have datoms too.
+fn at_once_after(at_once: usize, largest: usize) -> usize {
+    (BYTES_AT_ONCE / largest.max(1)).min(at_once.saturating_mul(2)).clamp(1, LEAVES_AT_ONCE)
+}
+
 /// The name of a node, for messages.
 pub(super) fn spell(key: &NodeKey) -> String {
     key.address.map_or_else(|| "in the head".to_owned(), |address| hasch::spell(&address))
@@ -324,4 +352,21 @@ fn view_key(datom: &Datom<'_>, log_key: &mut Vec<u8>) -> Result<Vec<u8>, String>
     let mut view = Vec::with_capacity(log_key.len());
     to_view_key(log_key, &mut view).map_err(|why| why.to_string())?;
     Ok(view)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leaves_are_fetched_one_by_one_where_they_are_large_and_together_where_they_are_small() {
+        let mut at_once = FIRST_AT_ONCE;
+        let mut after = |largest| {
+            at_once = at_once_after(at_once, largest);
+            at_once
+        };
+        assert_eq!([after(1000), after(0), after(9000), after(9000)], [8, 16, 32, 32]);
+        assert_eq!([after(3 << 20), after(9 << 20), after(usize::MAX)], [2, 1, 1]);
+        assert_eq!([after(10), after(10)], [2, 4]);
+    }
 }

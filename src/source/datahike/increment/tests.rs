@@ -250,6 +250,13 @@ fn a_changed_schema_a_missing_node_and_too_many_changes_want_a_full_read() {
         Some(table.clone()),
     );
     assert!(matches!(narrow.next().unwrap(), Next::Full(FullReason::TooMany)));
+    // What was, what is and when, in two indices.
+    let within = |max_bytes| {
+        let options = IncrementOptions { max_bytes, ..IncrementOptions::default() };
+        Increments::new(database.store(), options, Some(table.clone())).next().unwrap()
+    };
+    assert!(matches!(within(1000), Next::Changed(_)));
+    assert!(matches!(within(100), Next::Full(FullReason::TooMany)));
     // A leaf of the current index and one of the temporal index have changed.
     let compared_up_to = |few_leaves| {
         let options = IncrementOptions { few_leaves, ..IncrementOptions::default() };
