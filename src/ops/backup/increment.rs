@@ -91,9 +91,10 @@ pub(super) fn tell(
         Next::Unchanged(head) => (*head, None, Vec::new()),
         Next::Changed(difference) => (difference.head, Some(difference.schema), difference.facts),
     };
-    let schema = match schema {
-        Some(schema) => schema,
-        None => database.store().schema(&head)?,
+    let schema = match schema.map_or_else(|| database.store().schema(&head), Ok) {
+        // It may be collected once there is a newer head.
+        Err(error) if error.kind() == ErrorKind::Damaged => return Ok(Err(FullReason::Store(error.to_string()))),
+        schema => schema?,
     };
     let read = increments.read_stats();
     let changes = match head.keeps_history() {
@@ -330,10 +331,14 @@ mod tests {
         }
 
         fn run(&mut self, source: DatahikeSource, options: BackupOptions) -> BackupSummary {
+            self.try_run(source, options).unwrap()
+        }
+
+        fn try_run(&mut self, source: DatahikeSource, options: BackupOptions) -> Result<BackupSummary> {
             let notes = Arc::new(Notes::default());
             let source = Source::Datahike(source);
             let observer = Arc::clone(&notes) as Arc<dyn Observer>;
-            let summary = self.runtime.block_on(backup(&self.repository, source, options, observer)).unwrap();
+            let summary = self.runtime.block_on(backup(&self.repository, source, options, observer));
             self.notes = notes.0.lock().unwrap().clone();
             summary
         }
@@ -525,6 +530,19 @@ mod tests {
             compared.push(world.says("gives the same"));
         }
         assert_eq!(compared, [false, false, true, false, false, true, false]);
+    }
+
+    #[test]
+    fn a_schema_that_went_is_looked_for_again_from_the_head_on() {
+        let mut world = World::new(manner(Garbage::Kept));
+        world.database.schema_apart = true;
+        world.database.transact(&[Action::Add(1, 0, 1)]);
+        world.increment();
+        world.database.home.remove(Database::schema_key());
+        let source = world.source();
+        let error = world.try_run(source, BackupOptions::default()).unwrap_err();
+        assert!(error.kind() == ErrorKind::Damaged && error.to_string().contains("schema"), "{error}");
+        assert!(world.says("is read from its beginning"), "{:?}", world.notes);
     }
 
     #[test]

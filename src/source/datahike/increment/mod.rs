@@ -25,7 +25,7 @@ pub use table::{Entry, HeadMark, IndexTable, LeafTable};
 pub use trouble::FullReason;
 
 use crate::datahike::{Head, SchemaMeta, Store, field};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::record::datom::{Attribute, Datom, Value, encode_key, split_key};
 use compare::{Compared, Terms, compare, top};
 use facts::{IndexChange, both_states, changed_facts, fact_changes};
@@ -133,13 +133,13 @@ impl Increments {
             if head.bytes_hash == table.head.hash {
                 return Ok(Next::Unchanged(Box::new(head)));
             }
-            let schema = match (&self.schema, head.schema_key) {
-                (Some((known, schema)), Some(key)) if *known == key => schema.clone(),
-                _ => self.shelf.store().schema(&head)?,
-            };
             self.shelf.begin(&head, written_by);
-            match changes(&self.shelf, table, &head, &schema, &self.options) {
-                Ok((facts, table)) => {
+            let told = schema_of(&self.shelf, self.schema.as_ref(), &head).and_then(|schema| {
+                let (facts, table) = changes(&self.shelf, table, &head, &schema, &self.options)?;
+                Ok((schema, facts, table))
+            });
+            match told {
+                Ok((schema, facts, table)) => {
                     self.schema = head.schema_key.map(|key| (key, schema.clone()));
                     self.table = Some(table);
                     return Ok(Next::Changed(Difference { head, schema, facts, read: self.shelf.stats() }));
@@ -155,6 +155,17 @@ impl Increments {
                 }
             }
         }
+    }
+}
+
+/// What a head says of attributes, unless that is known. Its blob may be collected once there is a newer head.
+fn schema_of(shelf: &Shelf, known: Option<&([u8; 16], SchemaMeta)>, head: &Head) -> Result<SchemaMeta, Trouble> {
+    match (known, head.schema_key) {
+        (Some((known, schema)), Some(key)) if *known == key => Ok(schema.clone()),
+        _ => shelf.store().schema(head).map_err(|error| match error.kind() {
+            ErrorKind::Damaged => Trouble::Now(error.to_string()),
+            _ => Trouble::Stopped(error),
+        }),
     }
 }
 

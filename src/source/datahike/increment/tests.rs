@@ -317,3 +317,16 @@ fn an_attribute_that_is_declared_again_wants_a_full_read_where_it_has_datoms_of_
         }
     }
 }
+
+#[test]
+fn a_schema_that_was_collected_wants_a_full_read() {
+    let mut database = filled(Garbage::Kept);
+    database.schema_apart = true;
+    database.commit();
+    let table = full(&database);
+    database.transact(&[Action::Add(1, 0, 5)]);
+    database.home.remove(Database::schema_key());
+    let (next, unmoved) = next(&database, table.clone());
+    assert!(matches!(&next, Next::Full(FullReason::Store(why)) if why.contains("schema")), "{next:?}");
+    assert_eq!(unmoved, table);
+}
