@@ -51,7 +51,7 @@ pub(super) fn store(run: &mut Run<'_>, source: &DatahikeSource) -> Result<Stored
     if let Some(why) = &known.full {
         run.observer.event(Event::Note(why));
     }
-    let mut all = All::default();
+    let mut all = All { notes: gone_branches(run, &database, &branches)?, ..All::default() };
     for branch in &branches {
         let (reading, trees) = store_branch(run, &database, &known, branch, &mut all)?;
         all.add(branch, reading, trees);
@@ -78,6 +78,20 @@ pub(super) fn store(run: &mut Run<'_>, source: &DatahikeSource) -> Result<Stored
         figures: all.figures.into_iter().map(|(name, count)| (name.to_owned(), count)).collect(),
         roots: all.roots,
     })
+}
+
+/// A note for each branch that the parent has and the database no longer has.
+fn gone_branches(run: &Run<'_>, database: &Datahike, read: &[String]) -> Result<Vec<(String, u64)>> {
+    let held = run.parent.as_ref().map_or_else(Vec::new, crate::ops::datoms::branches);
+    let mut missing: Vec<String> = held.into_iter().map(str::to_owned).collect();
+    missing.retain(|branch| !read.contains(branch));
+    if !missing.is_empty() {
+        // Others may only not have been asked for.
+        let all = database.store().branches()?;
+        missing.retain(|branch| !all.contains(branch));
+    }
+    let note = |branch| (format!("the database no longer has branch :{branch}, which the parent snapshot has"), 1);
+    Ok(missing.into_iter().map(note).collect())
 }
 
 /// A branch from its parent where that can be told, else from all there is; both where that is to be compared.

@@ -267,11 +267,12 @@ mod tests {
 
     use super::*;
     use crate::backend::LocalBackend;
+    use crate::datahike::StoreKey;
     use crate::ops::datoms::TimePoint;
     use crate::ops::{BackupOptions, BackupSummary, Parent, RestoreOptions, Source, backup, restore};
     use crate::progress::Observer;
     use crate::repository::{CreateOptions, OpenOptions, Repository, Secret};
-    use crate::source::datahike::increment::testing::{ATTRIBUTES, Action, Database, Garbage, Manner, Row};
+    use crate::source::datahike::increment::testing::{ATTRIBUTES, Action, Database, Garbage, Manner, Row, keyword};
     use crate::target::datoms as target;
 
     /// Hears notes and problems.
@@ -294,7 +295,7 @@ mod tests {
         folder: tempfile::TempDir,
         repository: Repository,
         database: Database,
-        written: std::collections::BTreeMap<crate::datahike::StoreKey, u64>,
+        written: std::collections::BTreeMap<StoreKey, u64>,
         notes: Vec<String>,
     }
 
@@ -543,6 +544,43 @@ mod tests {
         let error = world.try_run(source, BackupOptions::default()).unwrap_err();
         assert!(error.kind() == ErrorKind::Damaged && error.to_string().contains("schema"), "{error}");
         assert!(world.says("is read from its beginning"), "{:?}", world.notes);
+    }
+
+    #[test]
+    fn a_list_of_branches_that_is_none_is_refused() {
+        let mut world = World::new(manner(Garbage::Kept));
+        world.database.branches = vec!["other"];
+        world.database.commit();
+        let refused = |world: &mut World, source| {
+            let error = world.try_run(source, BackupOptions::default()).unwrap_err();
+            assert!(error.kind() == ErrorKind::Damaged && error.to_string().contains(":branches"), "{error}");
+        };
+        let source = world.source();
+        std::fs::write(world.store().join(StoreKey::keyword("branches").file_name()), []).unwrap();
+        refused(&mut world, source);
+        world.database.put_branches(&keyword("db"));
+        let source = world.source();
+        refused(&mut world, source);
+    }
+
+    #[test]
+    fn a_branch_that_has_gone_since_the_parent_is_noted() {
+        let mut world = World::new(manner(Garbage::Kept));
+        world.database.branches = vec!["other"];
+        world.database.transact(&[Action::Add(1, 0, 1)]);
+        let noted = |summary: &BackupSummary| summary.notes.iter().any(|(note, _)| note.contains(":other"));
+        assert!(!noted(&world.increment()));
+        assert!(!noted(&world.increment()));
+        let mut only_main = world.source();
+        only_main.options.branches = vec!["db".to_owned()];
+        world.database.branches.clear();
+        world.database.commit();
+        world.database.home.remove(StoreKey::keyword("other"));
+        let summary = world.increment();
+        assert!(noted(&summary), "{:?}", summary.notes);
+        assert!(!noted(&world.increment()), "once");
+        let summary = world.run(only_main, BackupOptions::default());
+        assert!(!noted(&summary));
     }
 
     #[test]
