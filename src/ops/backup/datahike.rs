@@ -13,7 +13,7 @@ use crate::format::{NamedRoot, SourceDescription};
 use crate::progress::Event;
 use crate::record::datom::Datom;
 use crate::sorter::{Sorter, SorterOptions};
-use crate::source::datahike::{self as source, BranchReading, Datahike, LeafTable, Part};
+use crate::source::datahike::{self as source, BranchReading, Datahike, FullReason, LeafTable, Part};
 use crate::source::datoms::View;
 
 /// A Datahike database in its store.
@@ -56,7 +56,12 @@ pub(super) fn store(run: &mut Run<'_>, source: &DatahikeSource) -> Result<Stored
         let (reading, trees) = store_branch(run, &database, &known, branch, &mut all)?;
         all.add(branch, reading, trees);
     }
-    let increments = if all.is_increment { known.increments.saturating_add(1) } else { 0 };
+    let increments = match (all.is_increment, all.is_compare_due) {
+        (true, _) => known.increments.saturating_add(1),
+        // So that the next run compares.
+        (false, true) => known.increments,
+        (false, false) => 0,
+    };
     let kept = cursor::keep(run.writer.repository(), &all.tables, &all.roots, increments);
     run.keep_cursor(kept);
     let names: Vec<_> = branches.iter().map(|branch| format!(":{branch}")).collect();
@@ -102,36 +107,51 @@ fn store_branch(
     branch: &str,
     all: &mut All,
 ) -> Result<(BranchReading, Trees)> {
-    let mut told = None;
-    if run.parent.is_some() && (known.full.is_none() || known.has(branch)) {
-        match increment::tell(run, database, known, branch)? {
-            Ok(increment) => told = Some(increment),
+    if run.parent.is_some() && known.full.is_none() {
+        match increment::tell(run, database, known, branch, None)? {
+            Ok(told) => {
+                all.is_increment = true;
+                return Ok((told.reading, told.trees));
+            }
             Err(why) => {
                 run.observer.event(Event::Note(&format!("branch :{branch} is read from its beginning: {why}")));
             }
         }
     }
-    match told {
-        Some(told) if known.full.is_none() => {
-            all.is_increment = true;
-            return Ok((told.reading, told.trees));
-        }
-        _ => {}
-    }
     let (reading, trees) = store_whole(run, database, branch, all.roots.clone())?;
-    if let Some(told) = told {
-        let same_head = told.reading.head.bytes_hash == reading.head.bytes_hash;
-        if same_head && (&told.trees.log, &told.trees.exceptions) != (&trees.log, &trees.exceptions) {
-            let object = database.store().object(&format!("branch :{branch}"));
-            let why = "the increments since everything was read last have missed something: snapshots since then are \
-                       wrong, this one is not";
-            run.observer.event(Event::Problem { object: &object, message: why });
-            all.problems.push((object, why.to_owned()));
-        } else if same_head {
-            run.observer.event(Event::Note(&format!("branch :{branch}: the increment gives the same")));
-        }
+    if run.parent.is_some() && known.full.is_some() && known.has(branch) {
+        compare(run, database, known, (branch, &reading, &trees), all)?;
     }
     Ok((reading, trees))
+}
+
+/// Compares a branch that was read with what the increment up to the same head gives.
+fn compare(
+    run: &mut Run<'_>,
+    database: &Datahike,
+    known: &Known,
+    (branch, reading, trees): (&str, &BranchReading, &Trees),
+    all: &mut All,
+) -> Result<()> {
+    let told = match increment::tell(run, database, known, branch, Some(reading))? {
+        Ok(told) => told,
+        Err(why) => {
+            // What the database did meanwhile says nothing of the increments before.
+            all.is_compare_due |= matches!(why, FullReason::Store(_));
+            run.observer.event(Event::Note(&format!("branch :{branch} could not be compared: {why}")));
+            return Ok(());
+        }
+    };
+    if (&told.trees.log, &told.trees.exceptions) == (&trees.log, &trees.exceptions) {
+        run.observer.event(Event::Note(&format!("branch :{branch}: the increment gives the same")));
+        return Ok(());
+    }
+    let object = database.store().object(&format!("branch :{branch}"));
+    let why = "the increments since everything was read last have missed something: snapshots since then are wrong, this \
+               one is not";
+    run.observer.event(Event::Problem { object: &object, message: why });
+    all.problems.push((object, why.to_owned()));
+    Ok(())
 }
 
 fn store_whole(
@@ -159,6 +179,8 @@ fn store_whole(
 struct All {
     tables: BTreeMap<String, LeafTable>,
     is_increment: bool,
+    /// A branch that was to be compared with its increments could not be.
+    is_compare_due: bool,
     problems: Vec<(String, String)>,
     roots: Vec<NamedRoot>,
     properties: BTreeMap<String, String>,

@@ -125,11 +125,26 @@ impl Increments {
     /// Only what the home or the head itself fails with; what else is in the way is a [`Next::Full`].
     #[allow(clippy::should_implement_trait, reason = "a branch has no last state, so this is no iterator")]
     pub fn next(&mut self) -> Result<Next> {
+        self.advance(None)
+    }
+
+    /// The same with the branch as it was at a head, whose nodes were written by that time.
+    ///
+    /// # Errors
+    /// Those of [`Increments::next`].
+    pub fn next_at(&mut self, head: &Head, written_by: Option<i64>) -> Result<Next> {
+        self.advance(Some((head, written_by)))
+    }
+
+    fn advance(&mut self, at: Option<(&Head, Option<i64>)>) -> Result<Next> {
         self.shelf.reset_stats();
         let Some(table) = &self.table else { return Ok(Next::Full(FullReason::NoTable)) };
         let mut attempt = 1;
         loop {
-            let (head, written_by) = self.shelf.store().settled_head(&self.options.branch, Some(&table.head.hash))?;
+            let (head, written_by) = match at {
+                Some((head, written_by)) => (head.clone(), written_by),
+                None => self.shelf.store().settled_head(&self.options.branch, Some(&table.head.hash))?,
+            };
             if head.bytes_hash == table.head.hash {
                 return Ok(Next::Unchanged(Box::new(head)));
             }
