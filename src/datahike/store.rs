@@ -11,6 +11,8 @@ use super::{Blob, Head, Home, MAIN_BRANCH, SchemaMeta, Secret, StoreKey, Unreada
 use crate::error::{DecodeError, Error, ErrorKind, Result};
 use crate::record::datom::Value;
 
+/// The blob that lists the branches, for messages.
+const BRANCHES: &str = ":branches";
 /// How often a blob that does not decode is read again, as it may be written in place just now.
 const READS: usize = 3;
 /// A head that is still the newest after this time has outlived its millisecond.
@@ -64,14 +66,29 @@ impl Store {
     /// The names of all branches, the main one first. Older databases have no list: then it is the only one.
     pub fn branches(&self) -> Result<Vec<String>> {
         let key = StoreKey::keyword("branches");
-        let listed = self.read(key, ":branches", |blob| {
+        let decode = |blob: &Blob| {
             let value = blob.value()?;
+            if !matches!(value, Value::Tuple(_) | Value::List(_) | Value::Set(_)) {
+                return Err(DecodeError::Invalid("list of branches: neither a set nor a list").into());
+            }
             let name = |branch: &Value<'_>| match branch {
                 Value::Keyword(name) => Ok(name.clone().into_owned()),
                 _ => Err(Unreadable::from(DecodeError::Invalid("list of branches: not keywords"))),
             };
             elements(&value).iter().map(name).collect::<Result<Vec<String>, _>>()
-        })?;
+        };
+        let mut listed = self.read(key, BRANCHES, decode)?;
+        for _ in 0..READS {
+            if listed.is_some() || !self.home.is_empty(key)? {
+                break;
+            }
+            // It may be written just now.
+            thread::sleep(SETTLED_AFTER);
+            listed = self.read(key, BRANCHES, decode)?;
+        }
+        if listed.is_none() && self.home.is_empty(key)? {
+            return Err(Error::new(ErrorKind::Damaged, self.object(BRANCHES), "the blob is empty"));
+        }
         let mut branches = listed.unwrap_or_default();
         branches.retain(|branch| branch != MAIN_BRANCH);
         branches.sort();

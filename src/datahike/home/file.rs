@@ -232,6 +232,16 @@ impl Home for FileHome {
         self.sync_directory()
     }
 
+    fn is_empty(&self, key: StoreKey) -> Result<bool> {
+        self.counters.request();
+        let path = self.path.join(key.file_name());
+        match fs::metadata(&path) {
+            Ok(metadata) => Ok(metadata.len() == 0),
+            Err(error) if error.kind() == Io::NotFound => Ok(false),
+            Err(error) => Err(Error::io(path.display(), error)),
+        }
+    }
+
     fn list(&self) -> Result<Vec<StoreKey>> {
         self.counters.request();
         let failed = |e| Error::io(self.path.display(), e);

@@ -158,6 +158,11 @@ pub trait Home: Send + Sync {
     /// Stamps of several blobs, cheaper than reading them; nothing where a blob is absent or empty.
     fn stamps(&self, keys: &[StoreKey]) -> Result<Vec<Option<Stamp>>>;
 
+    /// Whether a blob is there and has no contents, where the home can tell.
+    fn is_empty(&self, _: StoreKey) -> Result<bool> {
+        Ok(false)
+    }
+
     /// Writes blobs, durably when it returns. Others may see some of them before that, and in any order.
     fn put_many(&self, blobs: Vec<(StoreKey, Bytes)>) -> Result<()>;
 

@@ -14,7 +14,7 @@ use crate::ops::datoms::{branch_property, consistency_point};
 use crate::progress::Event;
 use crate::record::datom::Datom;
 use crate::sorter::{Sorter, SorterOptions};
-use crate::source::datahike::{self as source, BranchReading, Datahike, LeafTable, Part};
+use crate::source::datahike::{self as source, BranchReading, Datahike, FullReason, LeafTable, Part};
 use crate::source::datoms::View;
 
 /// A Datahike database in its store.
@@ -57,12 +57,17 @@ pub(super) fn store(run: &mut Run<'_>, source: &DatahikeSource) -> Result<Stored
     if let Some(why) = &known.full {
         run.observer.event(Event::Note(why));
     }
-    let mut all = All::default();
+    let mut all = All { notes: gone_branches(run, &database, &branches)?, ..All::default() };
     for branch in &branches {
         let (reading, trees) = store_branch(run, &database, &known, branch, &mut all)?;
         all.add(branch, reading, trees);
     }
-    let increments = if all.is_increment { known.increments.saturating_add(1) } else { 0 };
+    let increments = match (all.is_increment, all.is_compare_due) {
+        (true, _) => known.increments.saturating_add(1),
+        // So that the next run compares.
+        (false, true) => known.increments,
+        (false, false) => 0,
+    };
     let kept = cursor::keep(run.writer.repository(), &all.tables, &all.roots, increments);
     run.keep_cursor(kept);
     let names: Vec<_> = branches.iter().map(|branch| format!(":{branch}")).collect();
@@ -86,6 +91,20 @@ pub(super) fn store(run: &mut Run<'_>, source: &DatahikeSource) -> Result<Stored
     })
 }
 
+/// A note for each branch that the parent has and the database no longer has.
+fn gone_branches(run: &Run<'_>, database: &Datahike, read: &[String]) -> Result<Vec<(String, u64)>> {
+    let held = run.parent.as_ref().map_or_else(Vec::new, crate::ops::datoms::branches);
+    let mut missing: Vec<String> = held.into_iter().map(str::to_owned).collect();
+    missing.retain(|branch| !read.contains(branch));
+    if !missing.is_empty() {
+        // Others may only not have been asked for.
+        let all = database.store().branches()?;
+        missing.retain(|branch| !all.contains(branch));
+    }
+    let note = |branch| (format!("the database no longer has branch :{branch}, which the parent snapshot has"), 1);
+    Ok(missing.into_iter().map(note).collect())
+}
+
 /// A branch from its parent where that can be told, else from all there is; both where that is to be compared.
 fn store_branch(
     run: &mut Run<'_>,
@@ -94,36 +113,51 @@ fn store_branch(
     branch: &str,
     all: &mut All,
 ) -> Result<(BranchReading, Trees)> {
-    let mut told = None;
-    if run.parent.is_some() && (known.full.is_none() || known.has(branch)) {
-        match increment::tell(run, database, known, branch)? {
-            Ok(increment) => told = Some(increment),
+    if run.parent.is_some() && known.full.is_none() {
+        match increment::tell(run, database, known, branch, None)? {
+            Ok(told) => {
+                all.is_increment = true;
+                return Ok((told.reading, told.trees));
+            }
             Err(why) => {
                 run.observer.event(Event::Note(&format!("branch :{branch} is read from its beginning: {why}")));
             }
         }
     }
-    match told {
-        Some(told) if known.full.is_none() => {
-            all.is_increment = true;
-            return Ok((told.reading, told.trees));
-        }
-        _ => {}
-    }
     let (reading, trees) = store_whole(run, database, branch, all.roots.clone())?;
-    if let Some(told) = told {
-        let same_head = told.reading.head.bytes_hash == reading.head.bytes_hash;
-        if same_head && (&told.trees.log, &told.trees.exceptions) != (&trees.log, &trees.exceptions) {
-            let object = database.store().object(&format!("branch :{branch}"));
-            let why = "the increments since everything was read last have missed something: snapshots since then are \
-                       wrong, this one is not";
-            run.observer.event(Event::Problem { object: &object, message: why });
-            all.problems.push((object, why.to_owned()));
-        } else if same_head {
-            run.observer.event(Event::Note(&format!("branch :{branch}: the increment gives the same")));
-        }
+    if run.parent.is_some() && known.full.is_some() && known.has(branch) {
+        compare(run, database, known, (branch, &reading, &trees), all)?;
     }
     Ok((reading, trees))
+}
+
+/// Compares a branch that was read with what the increment up to the same head gives.
+fn compare(
+    run: &mut Run<'_>,
+    database: &Datahike,
+    known: &Known,
+    (branch, reading, trees): (&str, &BranchReading, &Trees),
+    all: &mut All,
+) -> Result<()> {
+    let told = match increment::tell(run, database, known, branch, Some(reading))? {
+        Ok(told) => told,
+        Err(why) => {
+            // What the database did meanwhile says nothing of the increments before.
+            all.is_compare_due |= matches!(why, FullReason::Store(_));
+            run.observer.event(Event::Note(&format!("branch :{branch} could not be compared: {why}")));
+            return Ok(());
+        }
+    };
+    if (&told.trees.log, &told.trees.exceptions) == (&trees.log, &trees.exceptions) {
+        run.observer.event(Event::Note(&format!("branch :{branch}: the increment gives the same")));
+        return Ok(());
+    }
+    let object = database.store().object(&format!("branch :{branch}"));
+    let why = "the increments since everything was read last have missed something: snapshots since then are wrong, this \
+               one is not";
+    run.observer.event(Event::Problem { object: &object, message: why });
+    all.problems.push((object, why.to_owned()));
+    Ok(())
 }
 
 fn store_whole(
@@ -151,6 +185,8 @@ fn store_whole(
 struct All {
     tables: BTreeMap<String, LeafTable>,
     is_increment: bool,
+    /// A branch that was to be compared with its increments could not be.
+    is_compare_due: bool,
     problems: Vec<(String, String)>,
     roots: Vec<NamedRoot>,
     properties: BTreeMap<String, String>,

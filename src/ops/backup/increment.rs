@@ -22,6 +22,8 @@ use crate::source::datahike::{
 use crate::source::datoms::View;
 use crate::tree;
 
+/// The part of the memory, as a divisor, that the keys of changes may take: there are several copies.
+const MEMORY_PART: usize = 4;
 /// Memory for the exceptions of a database without history ...
 const KNOWN_BYTES: usize = 64 << 20;
 /// ... each of which takes this beside its key.
@@ -68,12 +70,13 @@ pub(super) struct Told {
     pub(super) trees: Trees,
 }
 
-/// Tells a branch from the parent; the reason where it cannot be told.
+/// Tells a branch from the parent, as it is now or as it was when it was read whole; the reason where it cannot be told.
 pub(super) fn tell(
     run: &mut Run<'_>,
     database: &Datahike,
     known: &Known,
     branch: &str,
+    at: Option<&BranchReading>,
 ) -> Result<std::result::Result<Told, FullReason>> {
     let names = RootNames::of_branch(branch);
     let parent = run.parent.as_ref().and_then(|parent| names.in_snapshot(parent));
@@ -81,16 +84,24 @@ pub(super) fn tell(
         return Ok(Err(FullReason::NoTable));
     };
     let attempts = database.options().attempts;
-    let options = IncrementOptions { branch: branch.to_owned(), attempts, ..IncrementOptions::default() };
+    let usual = IncrementOptions::default();
+    let max_bytes = usual.max_bytes.min(run.options.memory_bytes / MEMORY_PART);
+    let options = IncrementOptions { branch: branch.to_owned(), attempts, max_bytes, ..usual };
     let mut increments = Increments::new(database.store().clone(), options, Some(table.clone()));
-    let (head, schema, facts) = match increments.next()? {
+    let next = match at {
+        Some(reading) => increments.next_at(&reading.head, reading.written_by)?,
+        None => increments.next()?,
+    };
+    let (head, schema, facts) = match next {
         Next::Full(reason) => return Ok(Err(reason)),
         Next::Unchanged(head) => (*head, None, Vec::new()),
         Next::Changed(difference) => (difference.head, Some(difference.schema), difference.facts),
     };
-    let schema = match schema {
-        Some(schema) => schema,
-        None => database.store().schema(&head)?,
+    let schema = schema.or_else(|| at.map(|reading| reading.schema.clone()));
+    let schema = match schema.map_or_else(|| database.store().schema(&head), Ok) {
+        // It may be collected once there is a newer head.
+        Err(error) if error.kind() == ErrorKind::Damaged => return Ok(Err(FullReason::Store(error.to_string()))),
+        schema => schema?,
     };
     let read = increments.read_stats();
     let changes = match head.keeps_history() {
@@ -100,6 +111,8 @@ pub(super) fn tell(
             Err(reason) => return Ok(Err(reason)),
         },
     };
+    let facts_count = facts.len();
+    drop(facts);
     if parent.gc_checked != run.writer.gc_checked() {
         // Nodes are taken over unread from here on: none of them may be in a pack condemned since.
         mark::require_known(&mut run.writer, &parent.roots)?;
@@ -113,11 +126,7 @@ pub(super) fn tell(
     };
     let message = format!(
         "branch :{branch} since its parent: {} facts changed; {} nodes read ({} blobs, {} bytes), {} left out",
-        facts.len(),
-        read.nodes,
-        read.blobs,
-        read.bytes,
-        read.shared_nodes
+        facts_count, read.nodes, read.blobs, read.bytes, read.shared_nodes
     );
     run.observer.event(Event::Note(&message));
     let current = WalkStats {
@@ -130,7 +139,8 @@ pub(super) fn tell(
     let table = increments.into_table().unwrap_or_else(|| table.clone());
     let temporal = WalkStats::default();
     let view = if head.keeps_history() { View::History } else { View::Current };
-    let reading = BranchReading { head, schema, current, temporal, attempts: 1, notes: Vec::new(), table };
+    let notes = Vec::new();
+    let reading = BranchReading { head, schema, current, temporal, attempts: 1, notes, table, written_by: None };
     let trees = Trees {
         log: edited.log,
         exceptions: edited.exceptions,

@@ -22,6 +22,11 @@ pub fn root_names(branch: Option<&str>) -> (String, String) {
     }
 }
 
+/// Whether a tree holds what folding a log gives wrong, rather than what happened.
+pub fn is_exceptions(tree: &str) -> bool {
+    tree.rsplit('/').next() == Some(EXCEPTIONS)
+}
+
 /// The name under which a property or a tree of a branch stands in a snapshot.
 pub fn branch_property(branch: &str, name: &str) -> String {
     if branch == MAIN_BRANCH { name.to_owned() } else { format!("{PREFIX}{branch}/{name}") }

@@ -43,7 +43,9 @@ mod states;
 mod stream;
 mod time;
 
-pub use branches::{branch_properties, branch_property, branches, consistency_point, find_roots, root_names};
+pub use branches::{
+    branch_properties, branch_property, branches, consistency_point, find_roots, is_exceptions, root_names,
+};
 pub use changes::{KeyChanges, changed_state, key_changes};
 pub use exceptions::{Current, exceptions};
 pub use fold::{Fold, Past};

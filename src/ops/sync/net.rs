@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::changes::keys;
 use crate::format::{NamedRoot, Segment, Snapshot, TreeChanges};
-use crate::ops::datoms::EXCEPTIONS;
+use crate::ops::datoms::is_exceptions;
 
 /// Bytes that a key takes in memory beside its own.
 const KEY_OVERHEAD_BYTES: usize = 64;
@@ -82,7 +82,7 @@ impl Net {
         let mut properties: BTreeMap<String, String> = crate::ops::derived::source_properties(base).cloned().collect();
         properties.extend(self.properties.clone());
         // Datoms are counted, as in a backup: keys of logs, not of exceptions.
-        let logs = || self.trees.iter().filter(|(name, _)| is_log(name)).flat_map(|(_, keys)| keys.values());
+        let logs = || self.trees.iter().filter(|(name, _)| !is_exceptions(name)).flat_map(|(_, keys)| keys.values());
         let count = |put: bool| logs().filter(|is_put| **is_put == put).count();
         let (new, removed) = (count(true) as u64, count(false) as u64);
         let mut snapshot = base.clone();
@@ -93,7 +93,7 @@ impl Net {
         for source in &mut snapshot.sources {
             source.consistency_point.clone_from(&self.consistency_point);
         }
-        let log_records: u64 = roots.iter().filter(|root| is_log(&root.name)).map(|root| root.records).sum();
+        let log_records: u64 = roots.iter().filter(|root| !is_exceptions(&root.name)).map(|root| root.records).sum();
         snapshot.roots = roots;
         snapshot.statistics = crate::format::Statistics {
             records_new: new,
@@ -103,9 +103,4 @@ impl Net {
         };
         snapshot
     }
-}
-
-/// Whether a tree holds what happened, rather than what does not follow from it.
-fn is_log(tree: &str) -> bool {
-    tree.rsplit('/').next() != Some(EXCEPTIONS)
 }

@@ -72,6 +72,8 @@ pub struct BranchReading {
     pub notes: Vec<(String, u64)>,
     /// Every node that was read, for the next increment.
     pub table: LeafTable,
+    /// When all that the head is made of was written, where that is known, milliseconds since 1970.
+    pub written_by: Option<i64>,
 }
 
 /// A database to be read.

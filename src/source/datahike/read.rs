@@ -36,6 +36,7 @@ pub(super) fn branch(store: &Store, options: &Options, branch: &str, sink: &mut 
         let stop = match attempt_head(store, &head, written_by, &mut cache, &mut counting) {
             Ok(mut reading) => {
                 reading.attempts = attempt;
+                reading.written_by = written_by;
                 if attempt > 1 {
                     let note = format!("starts over reading branch :{branch}, as the database moved on");
                     reading.notes.push((note, u64::from(attempt - 1)));
@@ -175,7 +176,8 @@ fn attempt_head(
         notes.extend(unverified.map(|(why, count)| (format!("nodes whose address cannot be verified: {why}"), *count)));
     }
     let table = table_of(head, &schema, read.table, temporal_table);
-    Ok(BranchReading { head: head.clone(), schema, current: read.stats, temporal, attempts: 1, notes, table })
+    let (head, current) = (head.clone(), read.stats);
+    Ok(BranchReading { head, schema, current, temporal, attempts: 1, notes, table, written_by: None })
 }
 
 struct IndexRead {

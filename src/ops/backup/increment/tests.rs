@@ -12,11 +12,12 @@ use proptest::test_runner::TestRunner;
 
 use super::*;
 use crate::backend::LocalBackend;
+use crate::datahike::StoreKey;
 use crate::ops::datoms::TimePoint;
 use crate::ops::{BackupOptions, BackupSummary, Parent, RestoreOptions, Source, backup, restore};
 use crate::progress::Observer;
 use crate::repository::{CreateOptions, OpenOptions, Repository, Secret};
-use crate::source::datahike::increment::testing::{ATTRIBUTES, Action, Database, Garbage, Manner, Row};
+use crate::source::datahike::increment::testing::{ATTRIBUTES, Action, Database, Garbage, Manner, Row, keyword};
 use crate::target::datoms as target;
 
 /// Hears notes and problems.
@@ -33,13 +34,30 @@ impl Observer for Notes {
     }
 }
 
+/// A database that commits whenever something is said, and hears it.
+struct Busy {
+    notes: Notes,
+    folder: std::path::PathBuf,
+    database: Mutex<(Database, BTreeMap<StoreKey, u64>)>,
+}
+
+impl Observer for Busy {
+    fn event(&self, event: Event<'_>) {
+        let (database, written) = &mut *self.database.lock().unwrap();
+        let n = database.t;
+        database.transact(&[Action::Add(1, 0, n), Action::Add(n % 20, 1, n)]);
+        database.write_to(&self.folder, written);
+        self.notes.event(event);
+    }
+}
+
 /// A store in a folder, and a repository with a local cache.
 struct World {
     runtime: tokio::runtime::Runtime,
     folder: tempfile::TempDir,
     repository: Repository,
     database: Database,
-    written: std::collections::BTreeMap<crate::datahike::StoreKey, u64>,
+    written: std::collections::BTreeMap<StoreKey, u64>,
     notes: Vec<String>,
 }
 
@@ -76,12 +94,32 @@ impl World {
     }
 
     fn run(&mut self, source: DatahikeSource, options: BackupOptions) -> BackupSummary {
+        self.try_run(source, options).unwrap()
+    }
+
+    fn try_run(&mut self, source: DatahikeSource, options: BackupOptions) -> Result<BackupSummary> {
         let notes = Arc::new(Notes::default());
         let source = Source::Datahike(source);
         let observer = Arc::clone(&notes) as Arc<dyn Observer>;
-        let summary = self.runtime.block_on(backup(&self.repository, source, options, observer)).unwrap();
+        let summary = self.runtime.block_on(backup(&self.repository, source, options, observer));
         self.notes = notes.0.lock().unwrap().clone();
         summary
+    }
+
+    /// Backs up while the database commits whenever something is said.
+    fn run_busy(&mut self, source: DatahikeSource, options: BackupOptions) -> BackupSummary {
+        let idle = Database::new(self.database.manner);
+        let busy = Arc::new(Busy {
+            notes: Notes::default(),
+            folder: self.store(),
+            database: Mutex::new((std::mem::replace(&mut self.database, idle), self.written.clone())),
+        });
+        let observer = Arc::clone(&busy) as Arc<dyn Observer>;
+        let done = self.runtime.block_on(backup(&self.repository, Source::Datahike(source), options, observer));
+        let Some(busy) = Arc::into_inner(busy) else { panic!("the observer is still in use") };
+        (self.database, self.written) = busy.database.into_inner().unwrap();
+        self.notes = busy.notes.0.into_inner().unwrap();
+        done.unwrap()
     }
 
     fn increment(&mut self) -> BackupSummary {
@@ -271,6 +309,93 @@ fn every_nth_increment_reads_everything_and_compares() {
         compared.push(world.says("gives the same"));
     }
     assert_eq!(compared, [false, false, true, false, false, true, false]);
+}
+
+#[test]
+fn a_busy_database_is_compared_too() {
+    let mut world = World::new(manner(Garbage::Kept));
+    world.database.transact(&[Action::Add(1, 0, 1)]);
+    world.increment();
+    let mut compared = Vec::new();
+    for n in 1..=6 {
+        world.database.transact(&[Action::Add(1, 0, -n)]);
+        let source = DatahikeSource { full_every: 3, ..world.source() };
+        let t = world.database.t;
+        let summary = world.run_busy(source, BackupOptions::default());
+        assert!(!world.says("problem"), "{:?}", world.notes);
+        assert!(n % 3 > 0 || world.database.t > t + 2, "the test means nothing otherwise: {:?}", world.notes);
+        assert!(summary.snapshot.sources[0].consistency_point < format!("t {}", world.database.t));
+        compared.push(world.says("gives the same"));
+    }
+    assert_eq!(compared, [false, false, true, false, false, true]);
+}
+
+#[test]
+fn what_cannot_be_compared_is_said_aloud_and_compared_the_next_time() {
+    let mut world = World::new(manner(Garbage::Kept));
+    let increments = |summary: &BackupSummary| Cursor::decode(&summary.snapshot.cursor).unwrap().increments;
+    for n in 0..3 {
+        world.database.transact(&[Action::Add(1, 0, n)]);
+        world.increment();
+    }
+    let source = DatahikeSource { full_every: 3, ..world.source() };
+    world.database.manner.garbage = Garbage::Deleted;
+    let summary = world.run_busy(source.clone(), BackupOptions::default());
+    assert!(world.says("could not be compared"), "{:?}", world.notes);
+    assert_eq!(increments(&summary), 2, "still due");
+    world.database.manner.garbage = Garbage::Kept;
+    world.run(source.clone(), BackupOptions::default());
+    assert!(world.says("everything is read and compared"), "{:?}", world.notes);
+}
+
+#[test]
+fn a_schema_that_went_is_looked_for_again_from_the_head_on() {
+    let mut world = World::new(manner(Garbage::Kept));
+    world.database.schema_apart = true;
+    world.database.transact(&[Action::Add(1, 0, 1)]);
+    world.increment();
+    world.database.home.remove(Database::schema_key());
+    let source = world.source();
+    let error = world.try_run(source, BackupOptions::default()).unwrap_err();
+    assert!(error.kind() == ErrorKind::Damaged && error.to_string().contains("schema"), "{error}");
+    assert!(world.says("is read from its beginning"), "{:?}", world.notes);
+}
+
+#[test]
+fn a_list_of_branches_that_is_none_is_refused() {
+    let mut world = World::new(manner(Garbage::Kept));
+    world.database.branches = vec!["other"];
+    world.database.commit();
+    let refused = |world: &mut World, source| {
+        let error = world.try_run(source, BackupOptions::default()).unwrap_err();
+        assert!(error.kind() == ErrorKind::Damaged && error.to_string().contains(":branches"), "{error}");
+    };
+    let source = world.source();
+    std::fs::write(world.store().join(StoreKey::keyword("branches").file_name()), []).unwrap();
+    refused(&mut world, source);
+    world.database.put_branches(&keyword("db"));
+    let source = world.source();
+    refused(&mut world, source);
+}
+
+#[test]
+fn a_branch_that_has_gone_since_the_parent_is_noted() {
+    let mut world = World::new(manner(Garbage::Kept));
+    world.database.branches = vec!["other"];
+    world.database.transact(&[Action::Add(1, 0, 1)]);
+    let noted = |summary: &BackupSummary| summary.notes.iter().any(|(note, _)| note.contains(":other"));
+    assert!(!noted(&world.increment()));
+    assert!(!noted(&world.increment()));
+    let mut only_main = world.source();
+    only_main.options.branches = vec!["db".to_owned()];
+    world.database.branches.clear();
+    world.database.commit();
+    world.database.home.remove(StoreKey::keyword("other"));
+    let summary = world.increment();
+    assert!(noted(&summary), "{:?}", summary.notes);
+    assert!(!noted(&world.increment()), "once");
+    let summary = world.run(only_main, BackupOptions::default());
+    assert!(!noted(&summary));
 }
 
 #[test]

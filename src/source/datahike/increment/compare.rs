@@ -8,7 +8,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::leaves::{LeafReader, ReadLeaf};
-use super::merge::{self, Difference, Leaves};
+use super::merge::{self, Difference, Leaves, Limits};
 use super::record::{self, ReadBranch};
 use super::shelf::{Content, Reference, Shelf, spell};
 use super::table::{Entry, IndexTable};
@@ -26,8 +26,6 @@ pub(super) struct Compared {
 pub(super) struct Terms {
     /// Addresses are hashes of content.
     pub(super) content_addresses: bool,
-    /// Changes that may be kept in memory.
-    pub(super) max_changes: usize,
     /// Changed leaves that are compared in any case.
     pub(super) few_leaves: usize,
 }
@@ -51,7 +49,13 @@ fn old_top(old: &IndexTable) -> Result<Option<Reference>, Trouble> {
 }
 
 /// Compares an index with what it was.
-pub(super) fn compare(shelf: &Shelf, old: &IndexTable, now: &IndexRoot, terms: &Terms) -> Result<Compared, Trouble> {
+pub(super) fn compare(
+    shelf: &Shelf,
+    old: &IndexTable,
+    now: &IndexRoot,
+    terms: &Terms,
+    limits: &mut Limits,
+) -> Result<Compared, Trouble> {
     let new = descend_new(shelf, top(now), old, terms)?;
     if new.leaves.len() > terms.few_leaves.max(old.nodes.len() / 2) {
         return Err(Trouble::Before(FullReason::Costly));
@@ -60,8 +64,7 @@ pub(super) fn compare(shelf: &Shelf, old: &IndexTable, now: &IndexRoot, terms: &
     let mut before = OldLeaves { shelf, old, rest: old_leaves.into(), total: Digest::new() };
     let mut after =
         NewLeaves { leaves: LeafReader::new(shelf, new.leaves.iter().cloned()), terms, entries: HashMap::new() };
-    let difference = merge::difference(&mut before, &mut after, terms.max_changes)?;
-    let difference = difference.ok_or(Trouble::Before(FullReason::TooMany))?;
+    let difference = merge::difference(&mut before, &mut after, limits)?;
     let mut shared = Digest::new();
     new.shared.iter().filter_map(|key| old.nodes.get(key)).for_each(|entry| shared.merge(&entry.total));
     let mut old_total = before.total;

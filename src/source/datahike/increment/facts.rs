@@ -29,17 +29,20 @@ pub struct FactState {
     pub current: Vec<[u8; 8]>,
 }
 
-/// Events of facts: (t, asserts) by fact.
-pub(super) type Events = BTreeMap<Vec<u8>, EventSet>;
+/// Events of facts: (t, asserts) by fact. Facts hold whole values, so that there is one copy of each.
+pub(super) type Events<'f> = BTreeMap<&'f [u8], EventSet>;
 
 /// Events of one fact: (t, asserts).
 pub(super) type EventSet = BTreeSet<([u8; 8], bool)>;
 
 /// An index: how it differs from what it was, and all it now has of the changed facts.
-pub(super) struct IndexChange {
+pub(super) struct IndexChange<'f> {
     pub(super) difference: Difference,
-    pub(super) after: Events,
+    pub(super) after: Events<'f>,
 }
+
+/// Of an index, what was and what is of each changed fact, in the order of the facts.
+pub(super) struct IndexStates(Vec<States>);
 
 /// The facts that the changed keys of both indices are about.
 pub(super) fn changed_facts<'a>(
@@ -61,25 +64,24 @@ pub(super) fn changed_facts<'a>(
 /// takes from the current index. Facts whose history and current view stay the same are left out.
 pub(super) fn fact_changes(
     facts: BTreeSet<Vec<u8>>,
-    current: IndexChange,
-    temporal: Option<IndexChange>,
+    current: IndexStates,
+    temporal: Option<IndexStates>,
     from_current: &dyn Fn(&[u8]) -> bool,
 ) -> Result<Vec<FactChange>, Trouble> {
-    let current = both_states(current)?;
-    let temporal = temporal.map(both_states).transpose()?.unwrap_or_default();
+    let temporal = temporal.map_or_else(Vec::new, |IndexStates(states)| states).into_iter().map(Some);
+    let temporal = temporal.chain(std::iter::repeat_with(|| None));
     let mut changes = Vec::new();
-    for fact in facts {
+    for ((fact, current), temporal) in facts.into_iter().zip(current.0).zip(temporal) {
         let rest = fact.get(8..).ok_or_else(no_key)?;
         let attribute_len = attribute_len(rest).map_err(|_| no_key())?;
         let from_current = from_current(&rest[..attribute_len]);
-        let (current, temporal) = (current.get(&fact), temporal.get(&fact));
         let side = |pick: fn(&States) -> &EventSet| {
-            let mut log = temporal.map(pick).cloned().unwrap_or_default();
-            let current = current.map(pick);
+            let mut log = temporal.as_ref().map(pick).cloned().unwrap_or_default();
+            let current = pick(&current);
             if from_current {
-                log.extend(current.into_iter().flatten());
+                log.extend(current);
             }
-            let current = current.into_iter().flatten().filter(|(_, asserts)| *asserts).map(|(t, _)| *t).collect();
+            let current = current.iter().filter(|(_, asserts)| *asserts).map(|(t, _)| *t).collect();
             FactState { log: log.into_iter().collect(), current }
         };
         let (before, after) = (side(|states| &states.before), side(|states| &states.after));
@@ -96,8 +98,9 @@ struct States {
     after: EventSet,
 }
 
-fn both_states(change: IndexChange) -> Result<BTreeMap<Vec<u8>, States>, Trouble> {
-    let mut states: BTreeMap<Vec<u8>, States> =
+/// What was of each fact that a change of an index knows, from what is and what changed.
+pub(super) fn both_states(change: IndexChange<'_>) -> Result<IndexStates, Trouble> {
+    let mut states: BTreeMap<&[u8], States> =
         change.after.into_iter().map(|(fact, after)| (fact, States { before: after.clone(), after })).collect();
     for key in change.difference.added {
         let event = split(&key)?;
@@ -109,11 +112,13 @@ fn both_states(change: IndexChange) -> Result<BTreeMap<Vec<u8>, States>, Trouble
     }
     for key in change.difference.removed {
         let event = split(&key)?;
-        if !states.entry(event.fact.to_vec()).or_default().before.insert((event.t, event.asserts())) {
+        let before = states.get_mut(event.fact).map(|states| &mut states.before);
+        let is_new = before.is_some_and(|before| before.insert((event.t, event.asserts())));
+        if !is_new {
             return Err(misplaced());
         }
     }
-    Ok(states)
+    Ok(IndexStates(states.into_values().collect()))
 }
 
 /// The parts of a view key.

@@ -9,9 +9,6 @@ use super::trouble::Trouble;
 use crate::datahike::{NodeKey, Stamp};
 use crate::record::datom::Digest;
 
-/// Leaves read at once.
-const LEAVES_AT_ONCE: usize = 32;
-
 /// A leaf.
 pub(super) struct ReadLeaf {
     pub(super) key: NodeKey,
@@ -52,11 +49,12 @@ impl<'a> LeafReader<'a> {
     }
 
     fn fetch(&mut self) -> Result<(), Trouble> {
-        let batch: Vec<_> = self.rest.drain(..self.rest.len().min(LEAVES_AT_ONCE)).collect();
         // A root that is kept in the head is alone, and there already.
-        let is_there = batch.first().is_none_or(|first| first.fused.is_some());
-        let blobs = if is_there { vec![None; batch.len()] } else { self.shelf.fetch(&batch)? };
-        self.fetched.extend(batch.into_iter().zip(blobs));
+        if self.rest.front().is_some_and(|first| first.fused.is_some()) {
+            self.fetched.extend(self.rest.drain(..).map(|reference| (reference, None)));
+        } else {
+            self.fetched.extend(self.shelf.fetch_next(&mut self.rest)?);
+        }
         Ok(())
     }
 }

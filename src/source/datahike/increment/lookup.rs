@@ -9,8 +9,12 @@ use super::trouble::Trouble;
 use crate::record::datom::number_bound;
 
 /// Every datom of these facts; each fact has an entry.
-pub(super) fn events(shelf: &Shelf, top: Option<Reference>, facts: &BTreeSet<Vec<u8>>) -> Result<Events, Trouble> {
-    let mut events: Events = facts.iter().map(|fact| (fact.clone(), BTreeSet::new())).collect();
+pub(super) fn events<'f>(
+    shelf: &Shelf,
+    top: Option<Reference>,
+    facts: &'f BTreeSet<Vec<u8>>,
+) -> Result<Events<'f>, Trouble> {
+    let mut events: Events<'f> = facts.iter().map(|fact| (fact.as_slice(), BTreeSet::new())).collect();
     let mut entities: Vec<[u8; 8]> = facts.iter().filter_map(|fact| fact.first_chunk().copied()).collect();
     entities.dedup();
     let mut leaves = Vec::new();
@@ -52,7 +56,7 @@ fn spans(last: &[i64], has_slots: bool) -> Vec<(Bound, Bound)> {
     (0..last.len()).map(|place| (key(place.checked_sub(1 + reach)), key(Some(place + reach)))).collect()
 }
 
-fn take(rows: &[Vec<u8>], events: &mut Events) -> Result<(), Trouble> {
+fn take(rows: &[Vec<u8>], events: &mut Events<'_>) -> Result<(), Trouble> {
     for row in rows {
         let event = split(row)?;
         if let Some(known) = events.get_mut(event.fact) {

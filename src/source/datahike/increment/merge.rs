@@ -5,8 +5,20 @@
 
 use std::cmp::Ordering;
 
-use super::trouble::Trouble;
+use super::trouble::{FullReason, Trouble};
 use crate::record::datom::number_bound;
+
+/// Bytes of the keys of one run that may wait for the other.
+const OPEN_BYTES: usize = 48 << 20;
+
+/// What may be kept in memory.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Changed datoms, of each index.
+    pub(super) changes: usize,
+    /// Bytes of their keys, of all indices.
+    pub(super) bytes: usize,
+}
 
 /// View keys with whole values that one of two runs has and the other has not; each ascends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,12 +33,12 @@ pub(super) trait Leaves {
     fn next(&mut self) -> Result<Option<Vec<Vec<u8>>>, Trouble>;
 }
 
-/// What `after` has that `before` has not, and the other way round; `None` when that is more than `max_changes`.
+/// What `after` has that `before` has not, and the other way round; the bytes of it are taken off the limits.
 pub(super) fn difference(
     before: &mut dyn Leaves,
     after: &mut dyn Leaves,
-    max_changes: usize,
-) -> Result<Option<Difference>, Trouble> {
+    limits: &mut Limits,
+) -> Result<Difference, Trouble> {
     let (mut before, mut after) = (Run::new(before), Run::new(after));
     let mut found = Difference::default();
     before.advance()?;
@@ -38,9 +50,10 @@ pub(super) fn difference(
             (Some(one), None) | (None, Some(one)) => Some(*one),
             (Some(one), Some(other)) => Some(*one.min(other)),
         };
-        compare(before.take_below(bound.as_ref()), after.take_below(bound.as_ref()), &mut found);
-        if found.added.len() + found.removed.len() > max_changes {
-            return Ok(None);
+        let bytes = compare(before.take_below(bound.as_ref()), after.take_below(bound.as_ref()), &mut found);
+        limits.bytes = limits.bytes.checked_sub(bytes).ok_or_else(too_many)?;
+        if found.added.len() + found.removed.len() > limits.changes {
+            return Err(too_many());
         }
         let Some(bound) = bound else { break };
         for run in [&mut before, &mut after] {
@@ -51,7 +64,7 @@ pub(super) fn difference(
     }
     found.added.sort_unstable();
     found.removed.sort_unstable();
-    Ok(Some(found))
+    Ok(found)
 }
 
 /// The first eight bytes of a view key.
@@ -61,13 +74,15 @@ struct Run<'a> {
     leaves: &'a mut dyn Leaves,
     /// Keys of entities that may not be complete yet, or were not compared yet.
     open: Vec<Vec<u8>>,
+    /// Bytes of these.
+    open_bytes: usize,
     /// The last entity met; `None` at the end.
     reached: Option<Entity>,
 }
 
 impl<'a> Run<'a> {
     fn new(leaves: &'a mut dyn Leaves) -> Self {
-        Self { leaves, open: Vec::new(), reached: Some(number_bound(i64::MIN)) }
+        Self { leaves, open: Vec::new(), open_bytes: 0, reached: Some(number_bound(i64::MIN)) }
     }
 
     fn advance(&mut self) -> Result<(), Trouble> {
@@ -86,6 +101,10 @@ impl<'a> Run<'a> {
             }
             let moved = last != self.reached;
             self.reached = last;
+            self.open_bytes += bytes(&keys);
+            if self.open_bytes > OPEN_BYTES {
+                return Err(too_many());
+            }
             self.open.extend(keys);
             if moved {
                 return Ok(());
@@ -95,20 +114,31 @@ impl<'a> Run<'a> {
 
     /// The keys of entities below a bound, all of them where there is none.
     fn take_below(&mut self, bound: Option<&Entity>) -> Vec<Vec<u8>> {
-        let Some(bound) = bound else { return std::mem::take(&mut self.open) };
+        let Some(bound) = bound else {
+            self.open_bytes = 0;
+            return std::mem::take(&mut self.open);
+        };
         let count = self.open.partition_point(|key| key.as_slice() < &bound[..]);
         let rest = self.open.split_off(count);
-        std::mem::replace(&mut self.open, rest)
+        let taken = std::mem::replace(&mut self.open, rest);
+        self.open_bytes -= bytes(&taken);
+        taken
     }
 }
 
-fn compare(mut before: Vec<Vec<u8>>, mut after: Vec<Vec<u8>>, found: &mut Difference) {
+fn bytes(keys: &[Vec<u8>]) -> usize {
+    keys.iter().map(Vec::len).sum()
+}
+
+/// Adds to what was found; returns the bytes of what it added.
+fn compare(mut before: Vec<Vec<u8>>, mut after: Vec<Vec<u8>>, found: &mut Difference) -> usize {
+    let (removed_before, added_before) = (found.removed.len(), found.added.len());
     before.sort_unstable();
     after.sort_unstable();
     let (mut before, mut after) = (before.into_iter().peekable(), after.into_iter().peekable());
     loop {
         let order = match (before.peek(), after.peek()) {
-            (None, None) => return,
+            (None, None) => break,
             (Some(_), None) => Ordering::Less,
             (None, Some(_)) => Ordering::Greater,
             (Some(old), Some(new)) => old.cmp(new),
@@ -122,10 +152,15 @@ fn compare(mut before: Vec<Vec<u8>>, mut after: Vec<Vec<u8>>, found: &mut Differ
             }
         }
     }
+    bytes(&found.removed[removed_before..]) + bytes(&found.added[added_before..])
 }
 
 fn entity(key: &[u8]) -> Result<Entity, Trouble> {
     key.first_chunk().copied().ok_or_else(disorder)
+}
+
+fn too_many() -> Trouble {
+    Trouble::Before(FullReason::TooMany)
 }
 
 fn disorder() -> Trouble {
@@ -174,7 +209,11 @@ mod tests {
             cuts in prop::collection::vec(1_usize..9, 1..4),
             other_cuts in prop::collection::vec(1_usize..9, 1..4),
         ) {
-            let found = difference(&mut leaves(&before, &cuts), &mut leaves(&after, &other_cuts), usize::MAX);
+            let found = |changes, bytes| {
+                let mut limits = Limits { changes, bytes };
+                let (mut before, mut after) = (leaves(&before, &cuts), leaves(&after, &other_cuts));
+                difference(&mut before, &mut after, &mut limits).ok().map(|found| (found, limits.bytes))
+            };
             let keys = |set: Vec<&(u8, u8)>| -> Vec<Vec<u8>> {
                 set.into_iter().map(|(e, v)| [&number_bound(i64::from(*e))[..], &[*v]].concat()).collect()
             };
@@ -183,10 +222,11 @@ mod tests {
                 removed: keys(before.difference(&after).collect()),
             };
             let count = expected.added.len() + expected.removed.len();
-            prop_assert_eq!(found.unwrap().unwrap(), expected);
+            // Each key has nine bytes.
+            prop_assert_eq!(found(count, count * 9 + 1), Some((expected, 1)));
             if count > 0 {
-                let found = difference(&mut leaves(&before, &cuts), &mut leaves(&after, &other_cuts), count - 1);
-                prop_assert!(found.unwrap().is_none());
+                prop_assert!(found(count - 1, usize::MAX).is_none());
+                prop_assert!(found(usize::MAX, count * 9 - 1).is_none());
             }
         }
     }
@@ -196,6 +236,29 @@ mod tests {
         let key = |e: i64| vec![number_bound(e).to_vec()];
         let mut disordered = Given(vec![key(2), key(1)].into_iter());
         let mut none = Given(Vec::new().into_iter());
-        assert!(difference(&mut disordered, &mut none, 10).is_err());
+        let mut limits = Limits { changes: 10, bytes: usize::MAX };
+        let found = difference(&mut disordered, &mut none, &mut limits);
+        assert!(matches!(found, Err(Trouble::Now(_))), "{found:?}");
+    }
+
+    /// Leaves of one datom each of the same entity, each so large.
+    struct Endless(u64, usize);
+
+    impl Leaves for Endless {
+        fn next(&mut self) -> Result<Option<Vec<Vec<u8>>>, Trouble> {
+            self.0 += 1;
+            assert!(self.0 < 1000, "it is not kept for ever");
+            let mut key = number_bound(1).to_vec();
+            key.resize(self.1, 0);
+            Ok(Some(vec![key]))
+        }
+    }
+
+    #[test]
+    fn an_entity_that_does_not_end_is_not_kept() {
+        let mut none = Given(Vec::new().into_iter());
+        let mut limits = Limits { changes: usize::MAX, bytes: usize::MAX };
+        let found = difference(&mut none, &mut Endless(0, 1 << 20), &mut limits);
+        assert!(matches!(found, Err(Trouble::Before(FullReason::TooMany))), "{found:?}");
     }
 }

@@ -6,6 +6,7 @@
 //! with [`Next::Full`]: then the whole store is to be read, which gives the same result.
 
 mod compare;
+mod declared;
 mod facts;
 mod leaves;
 mod lookup;
@@ -25,10 +26,11 @@ pub use table::{Entry, HeadMark, IndexTable, LeafTable};
 pub use trouble::FullReason;
 
 use crate::datahike::{Head, SchemaMeta, Store, field};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::record::datom::{Attribute, Datom, Value, encode_key, split_key};
 use compare::{Compared, Terms, compare, top};
-use facts::{IndexChange, changed_facts, fact_changes};
+use facts::{IndexChange, both_states, changed_facts, fact_changes};
+use merge::Limits;
 use shelf::Shelf;
 use trouble::Trouble;
 
@@ -47,6 +49,9 @@ pub struct IncrementOptions {
     pub attempts: u32,
     /// Changed datoms that may be kept in memory.
     pub max_changes: usize,
+    /// Bytes of keys of changed datoms, with whole values, that may be kept in memory; half of it where no history is
+    /// kept, as what that changes is worked out of several copies. At most twice as much is in use.
+    pub max_bytes: usize,
     /// So many changed leaves of an index are compared in any case; more only while they are less than half of it, as each
     /// is read as it is and as it was.
     pub few_leaves: usize,
@@ -54,7 +59,8 @@ pub struct IncrementOptions {
 
 impl Default for IncrementOptions {
     fn default() -> Self {
-        Self { branch: crate::datahike::MAIN_BRANCH.to_owned(), attempts: 5, max_changes: 200_000, few_leaves: 500 }
+        let branch = crate::datahike::MAIN_BRANCH.to_owned();
+        Self { branch, attempts: 5, max_changes: 200_000, max_bytes: 32 << 20, few_leaves: 500 }
     }
 }
 
@@ -120,21 +126,36 @@ impl Increments {
     /// Only what the home or the head itself fails with; what else is in the way is a [`Next::Full`].
     #[allow(clippy::should_implement_trait, reason = "a branch has no last state, so this is no iterator")]
     pub fn next(&mut self) -> Result<Next> {
+        self.advance(None)
+    }
+
+    /// The same with the branch as it was at a head, whose nodes were written by that time.
+    ///
+    /// # Errors
+    /// Those of [`Increments::next`].
+    pub fn next_at(&mut self, head: &Head, written_by: Option<i64>) -> Result<Next> {
+        self.advance(Some((head, written_by)))
+    }
+
+    fn advance(&mut self, at: Option<(&Head, Option<i64>)>) -> Result<Next> {
         self.shelf.reset_stats();
         let Some(table) = &self.table else { return Ok(Next::Full(FullReason::NoTable)) };
         let mut attempt = 1;
         loop {
-            let (head, written_by) = self.shelf.store().settled_head(&self.options.branch, Some(&table.head.hash))?;
+            let (head, written_by) = match at {
+                Some((head, written_by)) => (head.clone(), written_by),
+                None => self.shelf.store().settled_head(&self.options.branch, Some(&table.head.hash))?,
+            };
             if head.bytes_hash == table.head.hash {
                 return Ok(Next::Unchanged(Box::new(head)));
             }
-            let schema = match (&self.schema, head.schema_key) {
-                (Some((known, schema)), Some(key)) if *known == key => schema.clone(),
-                _ => self.shelf.store().schema(&head)?,
-            };
             self.shelf.begin(&head, written_by);
-            match changes(&self.shelf, table, &head, &schema, &self.options) {
-                Ok((facts, table)) => {
+            let told = schema_of(&self.shelf, self.schema.as_ref(), &head).and_then(|schema| {
+                let (facts, table) = changes(&self.shelf, table, &head, &schema, &self.options)?;
+                Ok((schema, facts, table))
+            });
+            match told {
+                Ok((schema, facts, table)) => {
                     self.schema = head.schema_key.map(|key| (key, schema.clone()));
                     self.table = Some(table);
                     return Ok(Next::Changed(Difference { head, schema, facts, read: self.shelf.stats() }));
@@ -153,6 +174,17 @@ impl Increments {
     }
 }
 
+/// What a head says of attributes, unless that is known. Its blob may be collected once there is a newer head.
+fn schema_of(shelf: &Shelf, known: Option<&([u8; 16], SchemaMeta)>, head: &Head) -> Result<SchemaMeta, Trouble> {
+    match (known, head.schema_key) {
+        (Some((known, schema)), Some(key)) if *known == key => Ok(schema.clone()),
+        _ => shelf.store().schema(head).map_err(|error| match error.kind() {
+            ErrorKind::Damaged => Trouble::Now(error.to_string()),
+            _ => Trouble::Stopped(error),
+        }),
+    }
+}
+
 /// What changed from the table to the head, and the head's table.
 fn changes(
     shelf: &Shelf,
@@ -167,33 +199,40 @@ fn changes(
         _ => return Err(Trouble::Before(FullReason::History)),
     };
     let attributes = attributes(schema);
-    if temporal.is_some() {
-        check_schema(&old.attributes, &attributes, head)?;
-    }
-    let IncrementOptions { max_changes, few_leaves, .. } = *options;
-    let terms = Terms { content_addresses: head.has_content_addresses(), max_changes, few_leaves };
+    let new_names = match temporal {
+        Some(_) => check_schema(&old.attributes, schema, head)?,
+        None => Vec::new(),
+    };
+    let IncrementOptions { max_changes, max_bytes, few_leaves, .. } = *options;
+    let terms = Terms { content_addresses: head.has_content_addresses(), few_leaves };
+    let bytes = if temporal.is_some() { max_bytes } else { max_bytes / 2 };
+    let mut limits = Limits { changes: max_changes, bytes };
     let mut indices = vec![(&old.current, &head.eavt)];
     indices.extend(temporal);
     let mut compared = Vec::with_capacity(indices.len());
     for (old, now) in &indices {
-        compared.push(compare(shelf, old, now, &terms)?);
+        compared.push(compare(shelf, old, now, &terms, &mut limits)?);
     }
     for key in compared.iter().flat_map(|compared| &compared.difference.added) {
         check_t(key, head)?;
+    }
+    let current = compared.first().expect("this cannot fail because there is always a current index");
+    for name in &new_names {
+        declared::require_new(shelf, head, name, &current.difference)?;
     }
     let facts = changed_facts(compared.iter().map(|compared| &compared.difference))?;
     if facts.len() > max_changes {
         return Err(Trouble::Before(FullReason::TooMany));
     }
-    let (mut index_changes, mut tables) = (Vec::new(), Vec::new());
+    let (mut states, mut tables) = (Vec::new(), Vec::new());
     for (Compared { difference, table }, (_, root)) in compared.into_iter().zip(&indices) {
-        index_changes.push(IndexChange { difference, after: lookup::events(shelf, top(root), &facts)? });
+        states.push(both_states(IndexChange { difference, after: lookup::events(shelf, top(root), &facts)? })?);
         tables.push(table);
     }
-    let mut index_changes = index_changes.into_iter();
-    let current = index_changes.next().expect("this cannot fail because there is always a current index");
+    let mut states = states.into_iter();
+    let current = states.next().expect("this cannot fail because there is always a current index");
     let from_current = |attribute: &[u8]| temporal.is_some() && is_from_current(&attributes, attribute);
-    let facts = fact_changes(facts, current, index_changes.next(), &from_current)?;
+    let facts = fact_changes(facts, current, states.next(), &from_current)?;
     // What is being read is not collected while it is reachable; once the branch has moved on it may be.
     let now = shelf.store().head(&head.branch)?;
     if now.bytes_hash != head.bytes_hash {
@@ -217,6 +256,10 @@ fn mark(head: &Head) -> HeadMark {
 
 /// Canonical bytes of all declared attributes: whether the history takes their datoms from the current index.
 fn attributes(schema: &SchemaMeta) -> BTreeMap<Vec<u8>, bool> {
+    declared_names(schema).iter().map(|name| (canonical(name), schema.is_history_while_current(name))).collect()
+}
+
+fn declared_names(schema: &SchemaMeta) -> BTreeSet<Attribute<'_>> {
     let mut names: BTreeSet<Attribute<'_>> = schema.idents.keys().map(|id| Attribute::Id(*id)).collect();
     let idents = schema.idents.values().map(|name| Attribute::Keyword(name.as_str().into()));
     names.extend(idents);
@@ -227,7 +270,7 @@ fn attributes(schema: &SchemaMeta) -> BTreeMap<Vec<u8>, bool> {
             _ => None,
         }));
     }
-    names.into_iter().map(|name| (canonical(&name), schema.is_history_while_current(&name))).collect()
+    names
 }
 
 fn canonical(attribute: &Attribute<'_>) -> Vec<u8> {
@@ -246,21 +289,34 @@ fn is_from_current(attributes: &BTreeMap<Vec<u8>, bool>, attribute: &[u8]) -> bo
 }
 
 /// Refuses a schema under which facts that did not change are in the history or not for another reason than before.
-fn check_schema(before: &BTreeMap<Vec<u8>, bool>, now: &BTreeMap<Vec<u8>, bool>, head: &Head) -> Result<(), Trouble> {
+/// Returns the attributes of which that is so unless all their current datoms are new.
+fn check_schema<'s>(
+    before: &BTreeMap<Vec<u8>, bool>,
+    schema: &'s SchemaMeta,
+    head: &Head,
+) -> Result<Vec<Attribute<'s>>, Trouble> {
     let is_written_first = matches!(field(&head.config, "schema-flexibility"), Some(Value::Keyword(k)) if k == "write");
-    for attribute in before.keys().chain(now.keys()) {
-        let flags = (before.get(attribute).copied(), now.get(attribute).copied());
-        let same = match flags {
-            // Of an attribute that was not declared there is nothing, unless the database takes what it is given.
-            (None, Some(true)) => is_written_first,
-            (before, now) => before.unwrap_or(false) == now.unwrap_or(false),
-        };
-        if !same {
-            let name = String::from_utf8_lossy(attribute.get(1..).unwrap_or_default()).into_owned();
-            return Err(Trouble::Before(FullReason::Schema(name.trim_end_matches('\0').to_owned())));
+    let mut new = Vec::new();
+    let mut gone: BTreeMap<&Vec<u8>, bool> = before.iter().map(|(name, from_current)| (name, *from_current)).collect();
+    for attribute in declared_names(schema) {
+        let name = canonical(&attribute);
+        match (gone.remove(&name), schema.is_history_while_current(&attribute)) {
+            // Other databases take what is not declared, under names of any kind.
+            (None, true) if is_written_first => new.push(attribute),
+            (before, now) if before.unwrap_or(false) == now => {}
+            _ => return Err(Trouble::Before(FullReason::Schema(spelled(&name)))),
         }
     }
-    Ok(())
+    match gone.into_iter().find(|(_, from_current)| *from_current) {
+        Some((name, _)) => Err(Trouble::Before(FullReason::Schema(spelled(name)))),
+        None => Ok(new),
+    }
+}
+
+/// The name in an attribute's canonical bytes, for messages.
+fn spelled(attribute: &[u8]) -> String {
+    let name = String::from_utf8_lossy(attribute.get(1..).unwrap_or_default()).into_owned();
+    name.trim_end_matches('\0').to_owned()
 }
 
 fn check_t(view: &[u8], head: &Head) -> Result<(), Trouble> {

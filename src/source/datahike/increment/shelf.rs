@@ -7,12 +7,20 @@ use bytes::Bytes;
 
 use super::trouble::Trouble;
 use crate::datahike::verify::{self, Verdict};
-use crate::datahike::{Address, Child, Diff, Head, Leaf, Node, NodeKey, Resolved, Stamp, Store, StoreKey, hasch};
+use crate::datahike::{
+    Address, Child, Diff, Head, IndexOrder, Leaf, Node, NodeKey, Resolved, Stamp, Store, StoreKey, hasch,
+};
 use crate::error::{DecodeError, Result};
 use crate::record::datom::{Datom, Digest, encode_key, to_view_key};
 
 /// Bytes of blobs kept at hand.
 const KEPT_BYTES: usize = 24 << 20;
+
+/// Leaves fetched at once, and bytes of them as far as the size of those before tells.
+const LEAVES_AT_ONCE: usize = 32;
+const BYTES_AT_ONCE: usize = 8 << 20;
+/// Leaves fetched at once while nothing is known of their size.
+const FIRST_AT_ONCE: usize = 4;
 
 /// A node as its parent names it.
 #[derive(Clone, Debug)]
@@ -70,6 +78,8 @@ struct Kept {
     content_addresses: bool,
     /// The first node that says it was written later.
     too_new: Option<String>,
+    /// How many leaves to fetch next.
+    at_once: usize,
 }
 
 impl Shelf {
@@ -100,6 +110,7 @@ impl Shelf {
         kept.written_by = written_by;
         kept.content_addresses = head.has_content_addresses();
         kept.too_new = None;
+        kept.at_once = FIRST_AT_ONCE;
     }
 
     /// A node read since that is newer than its head: its address was used again, or the writer's clock was put back.
@@ -110,6 +121,17 @@ impl Shelf {
     pub(super) fn stamps(&self, addresses: &[Address]) -> Result<Vec<Option<Stamp>>> {
         let keys: Vec<_> = addresses.iter().map(StoreKey::address).collect();
         self.store.home().stamps(&keys)
+    }
+
+    /// The next of these nodes as stored now, as many as may be in memory together.
+    pub(super) fn fetch_next(
+        &self,
+        rest: &mut VecDeque<Reference>,
+    ) -> Result<Vec<(Reference, Option<(Stamp, Bytes)>)>> {
+        let count = self.lock().at_once.clamp(1, LEAVES_AT_ONCE).min(rest.len());
+        let batch: Vec<_> = rest.drain(..count).collect();
+        let blobs = self.fetch(&batch)?;
+        Ok(batch.into_iter().zip(blobs).collect())
     }
 
     /// Several nodes as stored now, in order, each with its stamp; `None` for one that is gone.
@@ -139,6 +161,9 @@ impl Shelf {
                 found[i] = blob;
             }
         }
+        let largest = found.iter().flatten().map(|(_, blob)| blob.len()).max().unwrap_or(0);
+        let mut kept = self.lock();
+        kept.at_once = at_once_after(kept.at_once, largest);
         Ok(found)
     }
 
@@ -184,11 +209,21 @@ impl Shelf {
 
     /// What is in a node's blob; the message says what is wrong with it.
     pub(super) fn open(&self, reference: &Reference, stored: Option<&Bytes>) -> Result<Content, String> {
+        self.open_with(reference, stored, |_| ()).map(|((), content)| content)
+    }
+
+    /// The same, with what `look` sees in the node itself.
+    fn open_with<T>(
+        &self,
+        reference: &Reference,
+        stored: Option<&Bytes>,
+        look: impl FnOnce(&Node<'_>) -> T,
+    ) -> Result<(T, Content), String> {
         self.lock().stats.nodes += 1;
         let wrong = |why: &dyn std::fmt::Display| format!("node {}: {why}", spell(&reference.key));
         if let Some(fused) = &reference.fused {
             let node = Node::from_value(fused.clone()).map_err(|why| wrong(&why))?;
-            return content(reference, node).map_err(|why| wrong(&why));
+            return Ok((look(&node), content(reference, node).map_err(|why| wrong(&why))?));
         }
         let stored = stored.ok_or_else(|| wrong(&"no such blob"))?;
         let address = reference.key.address.unwrap_or_default();
@@ -210,22 +245,46 @@ impl Shelf {
             kept.stats.leaves += u64::from(matches!(node, Node::Leaf(_)));
             kept.stats.verified += u64::from(verdict == Some(Verdict::Same));
         }
-        content(reference, node).map_err(|why| wrong(&why))
+        Ok((look(&node), content(reference, node).map_err(|why| wrong(&why))?))
     }
 
     /// A node as it is now.
     pub(super) fn read(&self, reference: &Reference) -> Result<(Option<Stamp>, Content), Trouble> {
+        self.read_with(reference, |_| ()).map(|(stamp, (), content)| (stamp, content))
+    }
+
+    /// A node of the index by attribute, as it is now, and of a branch the last attribute of each child, as bytes that
+    /// sort like attributes.
+    pub(super) fn read_by_attribute(&self, reference: &Reference) -> Result<(Vec<Vec<u8>>, Content), Trouble> {
+        let attributes = |node: &Node<'_>| match node {
+            Node::Leaf(_) => Vec::new(),
+            Node::Branch(branch) => branch.keys.iter().map(|key| IndexOrder::attribute_prefix(&key.a)).collect(),
+        };
+        self.read_with(reference, attributes).map(|(_, attributes, content)| (attributes, content))
+    }
+
+    fn read_with<T>(
+        &self,
+        reference: &Reference,
+        look: impl FnOnce(&Node<'_>) -> T,
+    ) -> Result<(Option<Stamp>, T, Content), Trouble> {
         let fetched = match reference.fused {
             Some(_) => None,
             None => self.fetch(std::slice::from_ref(reference))?.pop().flatten(),
         };
-        let content = self.open(reference, fetched.as_ref().map(|(_, blob)| blob)).map_err(Trouble::Now)?;
-        Ok((fetched.map(|(stamp, _)| stamp), content))
+        let blob = fetched.as_ref().map(|(_, blob)| blob);
+        let (seen, content) = self.open_with(reference, blob, look).map_err(Trouble::Now)?;
+        Ok((fetched.map(|(stamp, _)| stamp), seen, content))
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// How many leaves to fetch after so many nodes at once, the largest of so many bytes: branches have datoms too.
+fn at_once_after(at_once: usize, largest: usize) -> usize {
+    (BYTES_AT_ONCE / largest.max(1)).min(at_once.saturating_mul(2)).clamp(1, LEAVES_AT_ONCE)
 }
 
 /// The name of a node, for messages.
@@ -271,4 +330,21 @@ fn view_key(datom: &Datom<'_>, log_key: &mut Vec<u8>) -> Result<Vec<u8>, String>
     let mut view = Vec::with_capacity(log_key.len());
     to_view_key(log_key, &mut view).map_err(|why| why.to_string())?;
     Ok(view)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leaves_are_fetched_one_by_one_where_they_are_large_and_together_where_they_are_small() {
+        let mut at_once = FIRST_AT_ONCE;
+        let mut after = |largest| {
+            at_once = at_once_after(at_once, largest);
+            at_once
+        };
+        assert_eq!([after(1000), after(0), after(9000), after(9000)], [8, 16, 32, 32]);
+        assert_eq!([after(3 << 20), after(9 << 20), after(usize::MAX)], [2, 1, 1]);
+        assert_eq!([after(10), after(10)], [2, 4]);
+    }
 }

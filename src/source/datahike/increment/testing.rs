@@ -21,6 +21,11 @@ pub(crate) const FIRST_T: i64 = 0x2000_0001;
 /// e, place of a in [`ATTRIBUTES`], v, t, asserted.
 pub(crate) type Row = (i64, usize, i64, i64, bool);
 
+/// Addresses of the index by attribute begin here; none of them is ever given up.
+const BY_ATTRIBUTE: u128 = 1 << 64;
+/// Address of the schema.
+const SCHEMA: u128 = 1 << 65;
+
 /// Address of a root, the root itself where it stands in the head, and the datoms below.
 type Root = (Option<u128>, Option<Vec<u8>>, usize);
 
@@ -134,9 +139,16 @@ pub(crate) struct Database {
     pub(crate) temporal: BTreeSet<Row>,
     pub(crate) t: i64,
     pub(crate) many: Vec<&'static str>,
+    /// Attributes that the schema says nothing of.
+    pub(crate) undeclared: Vec<&'static str>,
+    /// Branches beside the main one, which are where it is.
+    pub(crate) branches: Vec<&'static str>,
+    /// The schema has a blob of its own, under [`SCHEMA`].
+    pub(crate) schema_apart: bool,
     pub(crate) manner: Manner,
     trees: [Tree; 2],
     next_address: u128,
+    next_by_attribute: u128,
     free: Vec<u128>,
 }
 
@@ -167,9 +179,13 @@ impl Database {
             temporal: BTreeSet::new(),
             t: FIRST_T - 1,
             many: vec!["p/many"],
+            undeclared: Vec::new(),
+            branches: Vec::new(),
+            schema_apart: false,
             manner,
             trees: [Tree::default(), Tree::default()],
             next_address: 1,
+            next_by_attribute: BY_ATTRIBUTE,
             free: Vec::new(),
         };
         database.commit();
@@ -247,6 +263,7 @@ impl Database {
             roots.push(self.write_tree(&mut tree, &rows));
             self.trees[place] = tree;
         }
+        roots.push(self.write_by_attribute());
         self.write_head(&roots);
         let now: BTreeSet<u128> = self.trees.iter().flat_map(Tree::addresses).collect();
         for gone in before.difference(&now) {
@@ -334,6 +351,36 @@ impl Database {
         (tree.root, None, rows.len())
     }
 
+    /// The current datoms by attribute, written anew.
+    fn write_by_attribute(&mut self) -> Root {
+        let mut rows: Vec<Row> = self.current.iter().copied().collect();
+        if rows.is_empty() {
+            return (None, None, 0);
+        }
+        rows.sort_by_key(|row| (ATTRIBUTES[row.1], *row));
+        let mut tree = Tree::default();
+        for part in rows.chunks(WIDTH * WIDTH) {
+            let mut leaves = Vec::new();
+            for part in part.chunks(WIDTH) {
+                self.next_by_attribute += 1;
+                let leaf = Leaf { address: self.next_by_attribute, stored: part.to_vec(), rows: part.to_vec() };
+                self.put(leaf.address, &leaf.node());
+                leaves.push(leaf);
+            }
+            self.next_by_attribute += 1;
+            let branch = Branch { address: self.next_by_attribute, leaves };
+            self.put(branch.address, &branch.node());
+            tree.branches.push(branch);
+        }
+        self.next_by_attribute += 1;
+        tree.root = Some(self.next_by_attribute);
+        if self.manner.fused {
+            return (tree.root, Some(tree.root_node()), rows.len());
+        }
+        self.put(self.next_by_attribute, &tree.root_node());
+        (tree.root, None, rows.len())
+    }
+
     fn put(&self, address: u128, node: &[u8]) {
         let key = uuid(address);
         self.home.put(StoreKey::address(&address.to_be_bytes()), encode_blob(&key, node));
@@ -345,27 +392,48 @@ impl Database {
             fields.extend(address.map(|address| (keyword("address"), uuid(address))));
             structure("pss/set", &map(&fields))
         };
-        let many: Vec<_> = self.many.iter().map(|name| keyword(name)).collect();
-        let no_history = [keyword("p/gone"), keyword("db/txInstant")];
+        let is_declared = |name: &&&str| !self.undeclared.contains(*name);
+        let many: Vec<_> = self.many.iter().filter(is_declared).map(|name| keyword(name)).collect();
+        let no_history = ["p/gone", "db/txInstant"].iter().filter(is_declared).map(|name| keyword(name));
+        let no_history: Vec<_> = no_history.collect();
         let rschema =
             map(&[(keyword("db.cardinality/many"), list(&many)), (keyword("db/noHistory"), list(&no_history))]);
-        let schema: Vec<_> = ATTRIBUTES.iter().map(|name| (keyword(name), map(&[]))).collect();
+        let schema: Vec<_> = ATTRIBUTES.iter().filter(is_declared).map(|name| (keyword(name), map(&[]))).collect();
+        let schema = vec![(keyword("schema"), map(&schema)), (keyword("rschema"), rschema)];
         let mut record = vec![
-            (keyword("schema"), map(&schema)),
-            (keyword("rschema"), rschema),
             (keyword("config"), map(&[(keyword("schema-flexibility"), keyword("write"))])),
             (keyword("meta"), map(&[(keyword("datahike/commit-id"), uuid(u128::from(self.t.cast_unsigned())))])),
             (keyword("max-tx"), long(self.t)),
             (keyword("max-eid"), long(100)),
         ];
-        for (name, root) in [("eavt", 0), ("aevt", 0), ("avet", 0), ("temporal-eavt", 1)] {
+        for (name, root) in [("eavt", 0), ("aevt", 2), ("avet", 0), ("temporal-eavt", 1)] {
             if root == 1 && !self.manner.history {
                 continue;
             }
             record.push((keyword(&format!("{name}-key")), set(&roots[root])));
             record.extend(roots[root].1.as_ref().map(|node| (keyword(&format!("{name}-root")), node.clone())));
         }
-        self.home.put(StoreKey::keyword("db"), encode_blob(&keyword("db"), &map(&record)));
+        if self.schema_apart {
+            self.put(SCHEMA, &map(&schema));
+            record.push((keyword("schema-meta-key"), uuid(SCHEMA)));
+        } else {
+            record.extend(schema);
+        }
+        let branches: Vec<_> = self.branches.iter().chain(&["db"]).map(|branch| keyword(branch)).collect();
+        for branch in self.branches.iter().chain(&["db"]) {
+            self.home.put(StoreKey::keyword(branch), encode_blob(&keyword(branch), &map(&record)));
+        }
+        self.put_branches(&list(&branches));
+    }
+
+    /// Puts a value where the list of branches stands.
+    pub(crate) fn put_branches(&self, value: &[u8]) {
+        self.home.put(StoreKey::keyword("branches"), encode_blob(&keyword("branches"), value));
+    }
+
+    /// Where the schema stands, if it has a blob of its own.
+    pub(crate) fn schema_key() -> StoreKey {
+        StoreKey::address(&SCHEMA.to_be_bytes())
     }
 }
 

@@ -250,6 +250,13 @@ fn a_changed_schema_a_missing_node_and_too_many_changes_want_a_full_read() {
         Some(table.clone()),
     );
     assert!(matches!(narrow.next().unwrap(), Next::Full(FullReason::TooMany)));
+    // What was, what is and when, in two indices.
+    let within = |max_bytes| {
+        let options = IncrementOptions { max_bytes, ..IncrementOptions::default() };
+        Increments::new(database.store(), options, Some(table.clone())).next().unwrap()
+    };
+    assert!(matches!(within(1000), Next::Changed(_)));
+    assert!(matches!(within(100), Next::Full(FullReason::TooMany)));
     // A leaf of the current index and one of the temporal index have changed.
     let compared_up_to = |few_leaves| {
         let options = IncrementOptions { few_leaves, ..IncrementOptions::default() };
@@ -263,4 +270,63 @@ fn a_changed_schema_a_missing_node_and_too_many_changes_want_a_full_read() {
     assert_eq!(unmoved, table);
     let mut without = Increments::new(database.store(), IncrementOptions::default(), None);
     assert!(matches!(without.next().unwrap(), Next::Full(FullReason::NoTable)));
+}
+
+/// Declares an attribute that a parent does not know, after `before` and together with `with`.
+fn declared(name: &'static str, before: &[Action], with: &[Action]) -> (Next, Vec<FactChange>) {
+    let mut database = Database::new(Manner { garbage: Garbage::Kept, slot_rows: 2, fused: false, history: true });
+    for t in 0..6 {
+        let actions: Vec<_> = (0..90).filter(|e| e % 6 == t).map(|e| Action::Add(e, 0, e)).collect();
+        database.transact(&actions);
+    }
+    database.transact(before);
+    database.undeclared = vec![name];
+    database.commit();
+    let (table, old) = (full(&database), states(&database));
+    database.undeclared.clear();
+    database.transact(with);
+    let (next, _) = next(&database, table);
+    (next, expected(&old, &states(&database)))
+}
+
+#[test]
+fn an_attribute_that_is_declared_is_an_increment_where_all_its_datoms_are_new() {
+    let used: Vec<_> = (0..40).flat_map(|e| [Action::Add(e, 1, 5), Action::Add(e, 2, 6)]).collect();
+    for name in ["p/many", "p/gone"] {
+        for with in [&[][..], &used[..1], &used] {
+            let (next, expected) = declared(name, &[], with);
+            let Next::Changed(difference) = next else { panic!("{name}: {next:?}") };
+            assert_eq!(difference.facts, expected);
+        }
+    }
+}
+
+#[test]
+fn an_attribute_that_is_declared_again_wants_a_full_read_where_it_has_datoms_of_before() {
+    for (name, a) in [("p/many", 1), ("p/gone", 2)] {
+        let add = |e| Action::Add(e, a, 5);
+        // One datom that stays; one of many, with others beside it; one that goes in the same step.
+        let steps: [(Vec<Action>, Vec<Action>); 3] = [
+            (vec![add(3)], vec![]),
+            ((20..30).map(add).collect(), (0..90).map(add).collect()),
+            (vec![add(3)], vec![Action::Retract(3, a, 5), add(4)]),
+        ];
+        for (before, with) in steps {
+            let (next, _) = declared(name, &before, &with);
+            assert!(matches!(&next, Next::Full(FullReason::Schema(said)) if said.contains(name)), "{name}: {next:?}");
+        }
+    }
+}
+
+#[test]
+fn a_schema_that_was_collected_wants_a_full_read() {
+    let mut database = filled(Garbage::Kept);
+    database.schema_apart = true;
+    database.commit();
+    let table = full(&database);
+    database.transact(&[Action::Add(1, 0, 5)]);
+    database.home.remove(Database::schema_key());
+    let (next, unmoved) = next(&database, table.clone());
+    assert!(matches!(&next, Next::Full(FullReason::Store(why)) if why.contains("schema")), "{next:?}");
+    assert_eq!(unmoved, table);
 }
