@@ -88,3 +88,20 @@ fn what_is_no_database_is_refused() {
     }
     assert!(world.ids().is_empty());
 }
+
+#[test]
+fn a_database_that_cannot_be_read_is_named_for_programs_too() {
+    let world = World::new();
+    unpack(&world, "store-a");
+    let ran = world.run(&["backup", "datahike:store-a", "datahike:nowhere", "--json"]);
+    assert_eq!(ran.code, 3, "{ran:?}");
+    let lines: Vec<serde_json::Value> = ran.err.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let error = lines.iter().find(|line| line["message_type"] == "error").unwrap();
+    assert_eq!(error["item"], "nowhere");
+    assert!(error["error"]["message"].as_str().unwrap().contains("No such file"), "{error}");
+    assert!(error["hint"].as_str().unwrap().contains("nothing was saved"), "{error}");
+    let ran = world.run(&["backup", "datahike:nowhere", "--json"]);
+    let last: serde_json::Value = serde_json::from_str(ran.err.lines().last().unwrap()).unwrap();
+    assert_eq!(last["message_type"], "exit_error");
+    assert!(last["hint"].as_str().unwrap().contains("nothing was saved"), "{last}");
+}

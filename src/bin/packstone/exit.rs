@@ -119,17 +119,17 @@ impl Failure {
         if code == Code::Pipe {
             return code;
         }
-        self.print(output);
-        output.exit_error(code, &self.to_string());
+        let (message, advice) = (self.to_string(), self.advice());
+        output.error(&message, advice.as_deref());
+        output.exit_error(code, &message, advice.as_deref());
         code
     }
 
-    /// Says what went wrong, for people.
-    pub fn print(&self, output: &Output) {
-        output.error(&self.to_string());
-        if let Some(hint) = self.advice() {
-            output.hint(&hint);
-        }
+    /// Says what went wrong with one input, where the run goes on with others.
+    pub fn report_input(&self, output: &Output) {
+        let advice = self.advice();
+        output.error(&self.to_string(), advice.as_deref());
+        output.input_error(self.object(), &self.with_causes(self.error.message()), advice.as_deref());
     }
 
     fn advice(&self) -> Option<String> {
@@ -137,14 +137,24 @@ impl Failure {
     }
 
     fn is_broken_pipe(&self) -> bool {
-        let mut source = self.error.source();
-        while let Some(error) = source {
-            if error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe) {
-                return true;
+        self.causes().any(|cause| is_io(cause, std::io::ErrorKind::BrokenPipe))
+    }
+
+    /// What is said, with the causes that say more.
+    fn with_causes(&self, said: &str) -> String {
+        let mut said = said.to_owned();
+        for cause in self.causes() {
+            let cause = cause.to_string();
+            if !said.contains(&cause) {
+                said = format!("{said}: {cause}");
             }
-            source = error.source();
         }
-        false
+        said
+    }
+
+    /// What it comes from, nearest first.
+    fn causes(&self) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+        std::iter::successors(self.error.source(), |&cause| cause.source())
     }
 }
 
@@ -157,17 +167,12 @@ impl From<Error> for Failure {
 impl fmt::Display for Failure {
     /// The object, what is wrong with it, and causes that say more.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut said = self.error.to_string();
-        let mut source = self.error.source();
-        while let Some(error) = source {
-            let cause = error.to_string();
-            if !said.contains(&cause) {
-                said = format!("{said}: {cause}");
-            }
-            source = error.source();
-        }
-        f.write_str(&said)
+        f.write_str(&self.with_causes(&self.error.to_string()))
     }
+}
+
+fn is_io(cause: &(dyn std::error::Error + 'static), kind: std::io::ErrorKind) -> bool {
+    cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == kind)
 }
 
 /// What to do about an error of a kind.

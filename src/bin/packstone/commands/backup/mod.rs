@@ -184,7 +184,7 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
             // The other sources may be all right, unless it is the repository that is not.
             Err(failure) if several && is_about_source(failure.kind()) => {
                 worst = failure.code();
-                arguments.advise(failure).print(&context.output);
+                arguments.advise(failure).report_input(&context.output);
             }
             Err(failure) => return Err(arguments.advise(failure)),
         }
