@@ -201,7 +201,7 @@ impl Output {
     /// The last line that a program reads when the exit code is not 0.
     pub fn exit_error(&self, code: Code, message: &str, hint: Option<&str>) {
         if self.json {
-            let value = json!({ "message_type": "exit_error", "code": code as u8, "message": message });
+            let value = json!({ "message_type": "exit_error", "code": code.number(), "message": message });
             Self::standard_error(&advised(value, hint).to_string());
         }
     }

@@ -111,12 +111,12 @@ impl<'t> BranchWriter<'t> {
         };
         let mut indices = Vec::new();
         let mut sorted = Vec::new();
-        let datoms = {
+        let (put, datoms) = {
             let mut build = Build::new(target, shape, description.keep_history, references);
-            let datoms = build.entities(&mut rows, &schema)?;
+            let counts = build.entities(&mut rows, &schema)?;
             drop(rows);
             build.finish(&mut indices, &mut sorted)?;
-            datoms
+            counts
         };
         for (mut tree, mut rows) in sorted {
             while let Some(row) = rows.next()? {
@@ -137,7 +137,7 @@ impl<'t> BranchWriter<'t> {
             updated: latest_instant.unwrap_or(now),
             max_tx: max_t.max(number("max-t").unwrap_or(0)),
             max_eid: max_eid.max(number("max-eid").filter(|id| *id < SYSTEM_TRANSACTION).unwrap_or(0)),
-            op_count: i64::try_from(datoms).unwrap_or(i64::MAX),
+            op_count: i64::try_from(put).unwrap_or(i64::MAX),
         };
         target.written.datoms += datoms;
         for (what, count) in schema.notes {
@@ -230,10 +230,12 @@ impl<'t> Build<'t> {
         Self { target, shape, references, sides }
     }
 
-    /// Builds what is ordered by entity and sorts the rest; how many datoms there are.
-    fn entities(&mut self, rows: &mut Sorted, schema: &Schema) -> Result<u64> {
+    /// Builds what is ordered by entity and sorts the rest; how many datoms were put, and how many the database has: those
+    /// of its history, or current ones where it keeps none.
+    fn entities(&mut self, rows: &mut Sorted, schema: &Schema) -> Result<(u64, u64)> {
         let mut out = Vec::new();
-        let mut count = 0;
+        let (mut put, mut datoms) = (0, 0);
+        let keeps_history = self.sides.len() > 1;
         while let Some(row) = rows.next()? {
             let row = Row::split(row)?;
             let datom = decode_key(row.datom).map_err(|e| Error::damaged("sorted row", e))?;
@@ -241,7 +243,8 @@ impl<'t> Build<'t> {
             let (historic, current) = (row.flags & 1 != 0, row.flags & 2 != 0);
             let system = self.references && datom.t == SYSTEM_TRANSACTION;
             let temporal = historic && (system || !(current && of.history_while_current()));
-            count += 1;
+            put += 1;
+            datoms += u64::from(if keeps_history { historic } else { current });
             for (side, wanted) in self.sides.iter_mut().zip([current, temporal]) {
                 if !wanted {
                     continue;
@@ -255,7 +258,7 @@ impl<'t> Build<'t> {
                 }
             }
         }
-        Ok(count)
+        Ok((put, datoms))
     }
 
     fn finish(self, indices: &mut Vec<WrittenIndex>, sorted: &mut Vec<(Tree, Sorted)>) -> Result<()> {
