@@ -71,7 +71,7 @@ pub use stats::{RestoreSize, SnapshotSize, Stats, different_files, restore_sizes
 pub use sync::*;
 pub use tag::{Replaced, TagChange, TagOptions, TagReport, tag};
 pub use verify::{VerifyReport, verify};
-pub use verify_database::{BranchComparison, CompareOptions, DatomDifference, compare_database};
+pub use verify_database::{BranchComparison, BranchFound, CompareOptions, DatomDifference, compare_database};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{Outcome, Snapshot};

@@ -1,19 +1,22 @@
 //! Comparing a database with a snapshot of one: reading its store, and writing nothing.
 //!
+//! A store that has only the main branch may be what a restore of another branch made: asked for that branch, it is its
+//! main one that is compared.
+//!
 //! A dry backup says which roots the database would give; those are hashes of all that is below them. Only where they
 //! differ is the database read again, sorted and merged with what the snapshot holds, to say what differs.
 
 use std::sync::Arc;
 
 use super::backup::{BackupOptions, DatahikeSource, Parent, Source, backup};
-use super::datoms::{Merged, Parts, ViewOrder, branches, log_key, root_names};
+use super::datoms::{self, Merged, Parts, ViewOrder, log_key, root_names};
 use super::{mark, values};
-use crate::datahike::Head as DatabaseHead;
-use crate::error::{Error, Result};
+use crate::datahike::{Head as DatabaseHead, MAIN_BRANCH, Store};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::{NamedRoot, Snapshot};
 use crate::id::{BlobId, SnapshotId};
 use crate::progress::{Event, Observer};
-use crate::record::datom::{self, Datom, Datoms};
+use crate::record::datom::{Datom, Datoms, decode_key, encode_key, to_view_key};
 use crate::repository::Repository;
 use crate::sorter::{Sorted, Sorter, SorterOptions};
 use crate::source::datahike::{Datahike, Part, Sink};
@@ -47,12 +50,27 @@ pub struct DatomDifference {
     pub in_database: (bool, bool),
 }
 
+/// Where a branch is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BranchFound {
+    /// On both sides.
+    InBoth,
+    /// In the snapshot alone.
+    InSnapshot,
+    /// In the database alone.
+    InDatabase,
+}
+
 /// What the comparison of a branch came to.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct BranchComparison {
-    /// Its name, without the colon.
+    /// Its name in the snapshot, without the colon.
     pub branch: String,
+    /// Its name in the database: another one where the database is what a restore of this branch alone makes.
+    pub database_branch: String,
+    /// Who has it; only where both do is anything compared.
+    pub found: BranchFound,
     /// The top node of its log in the snapshot; nothing where the log is empty or there is none.
     pub snapshot_root: Option<BlobId>,
     /// The one the database gives.
@@ -76,19 +94,27 @@ pub struct BranchComparison {
 pub async fn compare_database(
     repository: &Repository,
     snapshot: SnapshotId,
-    source: DatahikeSource,
+    mut source: DatahikeSource,
     options: CompareOptions,
     observer: Arc<dyn Observer>,
 ) -> Result<Vec<BranchComparison>> {
+    let (opened, asked) = (repository.clone(), source.clone());
+    let (snapshot, as_main) = super::blocking(move || {
+        let snapshot = super::open_snapshot(&opened, snapshot)?;
+        let as_main = restored_as_main(&snapshot, &asked)?;
+        Ok((snapshot, as_main))
+    })
+    .await?;
     // What a snapshot knew of the store proves nothing about what is there now.
-    let source = DatahikeSource { full: true, ..source };
-    let opened = repository.clone();
-    let snapshot = super::blocking(move || super::open_snapshot(&opened, snapshot)).await?;
-    let current = snapshot.properties.iter().any(|(name, value)| name == "view" && value == "current");
+    source.full = true;
+    if as_main.is_some() {
+        source.options.branches.clear();
+    }
+    let current = is_current(&snapshot);
     let dry = BackupOptions {
         dry_run: true,
         // A state is stored as what it adds to the parent's history; a history is what it is.
-        parent: if current { Parent::Snapshot(snapshot.id) } else { Parent::None },
+        parent: if current && as_main.is_none() { Parent::Snapshot(snapshot.id) } else { Parent::None },
         label: Some(snapshot.label.clone()),
         memory_bytes: options.memory_bytes,
         temporary: options.temporary.clone(),
@@ -97,23 +123,43 @@ pub async fn compare_database(
     let given = backup(repository, Source::Datahike(source.clone()), dry, Arc::clone(&observer)).await?.snapshot;
     let repository = repository.clone();
     super::blocking(move || {
-        let mut compared = Vec::new();
         let wanted = &source.options.branches;
-        let all = branches_of_any(&[&snapshot, &given]).into_iter();
-        for branch in all.filter(|branch| wanted.is_empty() || wanted.contains(branch)) {
-            compared.push(compare_branch(&repository, (&snapshot, &given), &branch, &source, &options, &*observer)?);
-        }
-        Ok(compared)
+        let pairs: Vec<(&str, &str)> = match &as_main {
+            Some(branch) => vec![(branch, MAIN_BRANCH)],
+            None => {
+                let all = branches(&[&snapshot, &given]).into_iter();
+                all.filter(|branch| wanted.is_empty() || wanted.iter().any(|name| name == branch))
+                    .map(|branch| (branch, branch))
+                    .collect()
+            }
+        };
+        let compare = |pair| compare_branch(&repository, (&snapshot, &given), pair, &source, &options, &*observer);
+        pairs.into_iter().map(compare).collect()
     })
     .await
 }
 
+/// The one branch that is asked for, where the snapshot has it and the store, which has only a main branch, may be what
+/// was restored of it.
+fn restored_as_main(snapshot: &Snapshot, source: &DatahikeSource) -> Result<Option<String>> {
+    let held = datoms::branches(snapshot);
+    if held.is_empty() {
+        return Err(Error::new(ErrorKind::Usage, format!("snapshot {}", snapshot.id.short()), "holds no datoms"));
+    }
+    let [branch] = source.options.branches.as_slice() else { return Ok(None) };
+    if branch == MAIN_BRANCH || !held.contains(&branch.as_str()) {
+        return Ok(None);
+    }
+    let store = Store::open(&source.location, source.options.secret.clone())?;
+    Ok((store.branches()? == [MAIN_BRANCH]).then(|| branch.clone()))
+}
+
 /// The branches any of the snapshots has, the main one first.
-fn branches_of_any(snapshots: &[&Snapshot]) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
-    for branch in snapshots.iter().flat_map(|snapshot| branches(snapshot)) {
-        if !names.iter().any(|name| name == branch) {
-            names.push(branch.to_owned());
+fn branches<'s>(snapshots: &[&'s Snapshot]) -> Vec<&'s str> {
+    let mut names: Vec<&str> = Vec::new();
+    for name in snapshots.iter().flat_map(|snapshot| datoms::branches(snapshot)) {
+        if !names.contains(&name) {
+            names.push(name);
         }
     }
     names
@@ -122,44 +168,54 @@ fn branches_of_any(snapshots: &[&Snapshot]) -> Vec<String> {
 fn compare_branch(
     repository: &Repository,
     (snapshot, given): (&Snapshot, &Snapshot),
-    branch: &str,
+    (branch, database_branch): (&str, &str),
     source: &DatahikeSource,
     options: &CompareOptions,
     observer: &dyn Observer,
 ) -> Result<BranchComparison> {
-    let (log, exceptions) = root_names(Some(branch));
-    let find = |snapshot: &Snapshot, name: &str| snapshot.roots.iter().find(|root| root.name == name).cloned();
-    let pairs = [log, exceptions].map(|name| (find(snapshot, &name), find(given, &name)));
-    let id = |root: &Option<NamedRoot>| root.as_ref().and_then(|root| root.id);
-    let equal = pairs.iter().all(|(was, is)| was.is_some() == is.is_some() && id(was) == id(is));
+    let (was, is) = (roots(snapshot, branch), roots(given, database_branch));
+    let ids = |roots: &Option<(NamedRoot, NamedRoot)>| roots.as_ref().map(|(log, exceptions)| (log.id, exceptions.id));
+    let equal = ids(&was) == ids(&is);
     let mut comparison = BranchComparison {
         branch: branch.to_owned(),
-        snapshot_root: id(&pairs[0].0),
-        database_root: id(&pairs[0].1),
+        database_branch: database_branch.to_owned(),
+        found: match (&was, &is) {
+            (Some(_), None) => BranchFound::InSnapshot,
+            (None, Some(_)) => BranchFound::InDatabase,
+            _ => BranchFound::InBoth,
+        },
+        snapshot_root: ids(&was).and_then(|(log, _)| log),
+        database_root: ids(&is).and_then(|(log, _)| log),
         equal,
         differences: Vec::new(),
         differences_count: 0,
     };
-    if equal {
-        return Ok(comparison);
-    }
+    let (Some((log, exceptions)), Some(_), false) = (&was, &is, equal) else { return Ok(comparison) };
     observer.event(Event::Stage { name: "looking for differences", total: None });
-    let in_snapshot = match &pairs {
-        [(Some(log), _), (Some(exceptions), _)] => of_snapshot(repository, log, exceptions, options)?,
-        _ => sorter(options).finish()?,
-    };
+    let in_snapshot = of_snapshot(repository, log, exceptions, options)?;
     let database = Datahike::open(&source.location, source.options.clone())?;
-    let in_database = match pairs[0].1.is_some() {
-        true => of_database(&database, branch, options)?,
-        false => sorter(options).finish()?,
-    };
+    let in_database = of_database(&database, database_branch, options)?;
     // A database without history has none to differ in.
-    let mask = match snapshot.properties.iter().any(|(name, value)| name == "view" && value == "current") {
-        true => CURRENT,
-        false => CURRENT | HISTORY,
-    };
+    let current = is_current(snapshot);
+    let mask = if current { CURRENT } else { CURRENT | HISTORY };
     merge(Rows::new(in_snapshot, mask)?, Rows::new(in_database, mask)?, options, &mut comparison)?;
+    if current && branch != database_branch {
+        // What earlier snapshots added to the log, a state that was restored does not have.
+        comparison.equal = comparison.differences_count == 0;
+    }
     Ok(comparison)
+}
+
+/// Whether a snapshot is of a database without history.
+fn is_current(snapshot: &Snapshot) -> bool {
+    snapshot.properties.iter().any(|(name, value)| name == "view" && value == "current")
+}
+
+/// Log and exceptions of a branch, where there is such a branch.
+fn roots(snapshot: &Snapshot, branch: &str) -> Option<(NamedRoot, NamedRoot)> {
+    let (log, exceptions) = root_names(Some(branch));
+    let find = |name: &str| snapshot.roots.iter().find(|root| root.name == name).cloned();
+    Some((find(&log)?, find(&exceptions)?))
 }
 
 const HISTORY: u8 = 1;
@@ -172,9 +228,9 @@ fn sorter(options: &CompareOptions) -> Sorter {
 
 fn push(rows: &mut Sorter, row: &mut Vec<u8>, datom: &Datom<'_>, flags: u8) -> Result<()> {
     let mut key = Vec::new();
-    datom::encode_key(datom, &mut key).map_err(|e| Error::damaged("datom", e))?;
+    encode_key(datom, &mut key).map_err(|e| Error::damaged("datom", e))?;
     row.clear();
-    datom::to_view_key(&key, row).map_err(|e| Error::damaged("datom", e))?;
+    to_view_key(&key, row).map_err(|e| Error::damaged("datom", e))?;
     row.push(flags);
     rows.push(row)
 }
@@ -283,7 +339,7 @@ fn merge(
         if comparison.differences.len() < options.differences {
             let mut log = Vec::new();
             log_key(&key, &mut log)?;
-            let datom = datom::decode_key(&log).map_err(|e| Error::damaged("datom", e))?.into_owned();
+            let datom = decode_key(&log).map_err(|e| Error::damaged("datom", e))?.into_owned();
             let parts = |flags: u8| (flags & HISTORY != 0, flags & CURRENT != 0);
             comparison.differences.push(DatomDifference { datom, in_snapshot: parts(was), in_database: parts(is) });
         }

@@ -1,6 +1,8 @@
 //! The code with which each kind of failure ends.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 
 use crate::world::{Ran, World, log, ran};
@@ -198,4 +200,29 @@ fn a_reader_that_goes_away_is_no_error_to_talk_about() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(141), "{output:?}");
     assert!(output.stderr.is_empty(), "{output:?}");
+}
+
+#[test]
+fn a_repository_that_this_user_may_not_read_is_there() {
+    let world = World::new();
+    world.write("folder/file", "text");
+    let mode = |name: &str, mode| fs::set_permissions(world.path(name), fs::Permissions::from_mode(mode)).unwrap();
+    mode("", 0o755);
+    mode("repo", 0o000);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_packstone"));
+    let repository = ["-r", "repo", "--key-file", "key", "--no-cache", "snapshots"];
+    command.args(repository).current_dir(world.path("")).env_clear();
+    if rustix::process::geteuid().is_root() {
+        // Nobody keeps root out.
+        command.uid(65534).gid(65534);
+    }
+    let output = command.output();
+    mode("repo", 0o755);
+    match output {
+        Ok(output) => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.code() == Some(1) && said.contains("repo/config: Permission denied"), "{said}");
+        }
+        Err(error) => eprintln!("skipped: the program cannot be run as another user: {error}"),
+    }
 }

@@ -48,7 +48,7 @@ async fn one_branch_can_be_chosen_and_unknown_ones_are_refused() {
 
     source.options.branches = vec!["nonexistent".to_owned()];
     let error = home.backup(source).await.unwrap_err();
-    assert!(error.kind() == ErrorKind::NotFound && error.to_string().contains(":db, :staging"), "{error}");
+    assert!(error.kind() == ErrorKind::Usage && error.to_string().contains(":db, :staging"), "{error}");
     let restore = async |snapshot, branch: Option<&str>| {
         let options = RestoreOptions { branch: branch.map(str::to_owned), ..RestoreOptions::default() };
         let to = target::Location::Path(home.folder.path().join("refused.edn"));

@@ -7,6 +7,7 @@
 mod disk;
 mod reserve;
 
+use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -53,17 +54,24 @@ impl LocalBackend {
     /// The repository at `path`. Whether its `config` can be understood is for its reader to say.
     ///
     /// # Errors
-    /// [`ErrorKind::NoRepository`] when there is none, [`ErrorKind::Foreign`] for that of another program.
+    /// [`ErrorKind::NoRepository`] when there is none, [`ErrorKind::Foreign`] for that of another program,
+    /// [`ErrorKind::Failed`] when this user may not look.
     pub async fn open(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
         blocking(move || {
-            let ours = read_head(&path.join("config")).is_some_and(|head| head.starts_with(CONFIG_MAGIC));
+            let config = path.join("config");
+            if let Err(error) = File::open(&config)
+                && error.kind() == std::io::ErrorKind::PermissionDenied
+            {
+                return Err(Error::io(config.display(), error));
+            }
+            let ours = read_head(&config).is_some_and(|head| head.starts_with(CONFIG_MAGIC));
             if !ours {
                 if let Some(program) = detect_foreign(&path) {
                     return Err(foreign(&path, program));
                 }
                 // With packs beside it, a config of other bytes is a damaged one: reading it will say so.
-                if !(path.join("config").is_file() && path.join("packs").is_dir()) {
+                if !(config.is_file() && path.join("packs").is_dir()) {
                     return Err(Error::new(ErrorKind::NoRepository, path.display(), "no repository here"));
                 }
             }

@@ -4,6 +4,7 @@ use std::error::Error as _;
 use std::fmt;
 use std::process::ExitCode;
 
+use packstone::datahike::Unreadable;
 use packstone::{Error, ErrorKind};
 use serde_json::json;
 
@@ -30,14 +31,25 @@ pub enum Code {
     Interrupted = 130,
     Pipe = 141,
     Terminated = 143,
+    /// What was compared is not the same: the number of `Failed`.
+    Differs,
 }
 
 impl Code {
+    /// The number that the program ends with.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Differs => Self::Failed as u8,
+            code => code as u8,
+        }
+    }
+
     /// One sentence about it, for runs that end with it after having done what they could.
     pub fn meaning(self) -> &'static str {
         match self {
             Self::Ok => "finished",
             Self::Failed => "failed",
+            Self::Differs => "what was compared differs",
             Self::Usage => "the command makes no sense as it stands",
             Self::Incomplete => "finished, but some input failed",
             Self::NoRepository => "there is no repository",
@@ -55,7 +67,7 @@ impl Code {
 
 impl From<Code> for ExitCode {
     fn from(code: Code) -> Self {
-        Self::from(code as u8)
+        Self::from(code.number())
     }
 }
 
@@ -75,6 +87,10 @@ impl From<ErrorKind> for Code {
         }
     }
 }
+
+/// Advice about a database that cannot be read.
+pub const STORE_IS_DAMAGED: &str = "it is the store of the database that is damaged, not the repository; `packstone restore` \
+                                    writes what was backed up to a new one";
 
 /// Why the program stops, with what the user may do about it.
 #[derive(Debug)]
@@ -120,32 +136,69 @@ impl Failure {
         if code == Code::Pipe {
             return code;
         }
-        self.print(output);
-        output.exit_error(code, &self.to_string());
+        let (message, advice) = (self.to_string(), self.advice());
+        output.error(&message, advice.as_deref());
+        output.exit_error(code, &message, advice.as_deref());
         code
     }
 
-    /// Says what went wrong, for people.
-    pub fn print(&self, output: &Output) {
-        output.error(&self.to_string());
-        if let Some(hint) = self.advice() {
-            output.hint(&hint);
-        }
+    /// Says what went wrong with one input, where the run goes on with others.
+    pub fn report_input(&self, output: &Output) {
+        let advice = self.advice();
+        output.error(&self.to_string(), advice.as_deref());
+        output.input_error(self.object(), &self.with_causes(self.error.message()), advice.as_deref());
     }
 
     fn advice(&self) -> Option<String> {
-        self.hint.clone().or_else(|| hint(self.kind()).map(str::to_owned))
+        let hint = self.hint.as_deref().or_else(|| self.advice_for_cause()).or_else(|| hint(self.kind()));
+        hint.map(str::to_owned)
+    }
+
+    /// Advice where it is the cause that says what can be done.
+    fn advice_for_cause(&self) -> Option<&'static str> {
+        let is_of_database = self.causes().any(|cause| cause.is::<Unreadable>());
+        match self.kind() {
+            ErrorKind::WrongKey if is_of_database => {
+                Some("the key of the store comes from `--datahike-key-file` or PACKSTONE_DATAHIKE_KEY")
+            }
+            ErrorKind::Damaged if is_of_database => Some(STORE_IS_DAMAGED),
+            ErrorKind::Failed if self.is_denied() => {
+                Some("this user may not: change the owner or the mode of what is named, or run as a user who may")
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the system refuses it to this user.
+    pub fn is_denied(&self) -> bool {
+        self.causes().any(|cause| is_io(cause, std::io::ErrorKind::PermissionDenied))
+    }
+
+    /// Whether it was given up because of damage.
+    pub fn comes_from_damage(&self) -> bool {
+        let is_damage = |error: &Error| error.kind() == ErrorKind::Damaged;
+        self.causes().any(|cause| cause.downcast_ref().is_some_and(is_damage))
     }
 
     fn is_broken_pipe(&self) -> bool {
-        let mut source = self.error.source();
-        while let Some(error) = source {
-            if error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe) {
-                return true;
+        self.causes().any(|cause| is_io(cause, std::io::ErrorKind::BrokenPipe))
+    }
+
+    /// What is said, with the causes that say more.
+    fn with_causes(&self, said: &str) -> String {
+        let mut said = said.to_owned();
+        for cause in self.causes() {
+            let cause = cause.to_string();
+            if !said.contains(&cause) {
+                said = format!("{said}: {cause}");
             }
-            source = error.source();
         }
-        false
+        said
+    }
+
+    /// What it comes from, nearest first.
+    fn causes(&self) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+        std::iter::successors(self.error.source(), |&cause| cause.source())
     }
 }
 
@@ -158,17 +211,12 @@ impl From<Error> for Failure {
 impl fmt::Display for Failure {
     /// The object, what is wrong with it, and causes that say more.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut said = self.error.to_string();
-        let mut source = self.error.source();
-        while let Some(error) = source {
-            let cause = error.to_string();
-            if !said.contains(&cause) {
-                said = format!("{said}: {cause}");
-            }
-            source = error.source();
-        }
-        f.write_str(&said)
+        f.write_str(&self.with_causes(&self.error.to_string()))
     }
+}
+
+fn is_io(cause: &(dyn std::error::Error + 'static), kind: std::io::ErrorKind) -> bool {
+    cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == kind)
 }
 
 /// What to do about an error of a kind.
@@ -207,7 +255,7 @@ pub fn report_usage(error: &clap::Error) -> ExitCode {
     if code == Code::Usage && std::env::args_os().any(|argument| argument == "--json") {
         let message = error.render().to_string();
         let message = message.lines().next().unwrap_or_default().trim_start_matches("error: ");
-        let line = json!({ "message_type": "exit_error", "code": code as u8, "message": message });
+        let line = json!({ "message_type": "exit_error", "code": code.number(), "message": message });
         Output::standard_error(&line.to_string());
     }
     match printed {

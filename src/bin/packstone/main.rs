@@ -50,7 +50,7 @@ fn main() -> ExitCode {
     let code = match result {
         Ok(Code::Ok) => Code::Ok,
         Ok(code) => {
-            output.exit_error(code, code.meaning());
+            output.exit_error(code, code.meaning(), None);
             code
         }
         Err(failure) => failure.report(&output),

@@ -173,10 +173,21 @@ impl Output {
         }
     }
 
-    /// What went wrong, for people.
-    pub fn error(&self, text: &str) {
+    /// What went wrong and what to do about it, for people.
+    pub fn error(&self, text: &str, hint: Option<&str>) {
         if !self.json {
             Self::standard_error(&format!("{} {text}", paint("1;31", "error:")));
+            if let Some(hint) = hint {
+                self.hint(hint);
+            }
+        }
+    }
+
+    /// The same about one input of several, for programs.
+    pub fn input_error(&self, object: &str, message: &str, hint: Option<&str>) {
+        if self.json {
+            let value = json!({ "message_type": "error", "error": { "message": message }, "item": object });
+            Self::standard_error(&advised(value, hint).to_string());
         }
     }
 
@@ -188,10 +199,10 @@ impl Output {
     }
 
     /// The last line that a program reads when the exit code is not 0.
-    pub fn exit_error(&self, code: Code, message: &str) {
+    pub fn exit_error(&self, code: Code, message: &str, hint: Option<&str>) {
         if self.json {
-            let value = json!({ "message_type": "exit_error", "code": code as u8, "message": message });
-            Self::standard_error(&value.to_string());
+            let value = json!({ "message_type": "exit_error", "code": code.number(), "message": message });
+            Self::standard_error(&advised(value, hint).to_string());
         }
     }
 
@@ -221,6 +232,14 @@ fn paint(colour: &str, text: &str) -> String {
     } else {
         text.to_owned()
     }
+}
+
+/// A message for programs with what to do about it, where that is known.
+fn advised(mut message: Value, hint: Option<&str>) -> Value {
+    if let Some(hint) = hint {
+        message["hint"] = json!(hint);
+    }
+    message
 }
 
 fn stdout_failure(error: std::io::Error) -> Failure {

@@ -59,8 +59,8 @@ pub fn watch(runtime: &Runtime, output: Arc<Output>, bill: Arc<Bill>) -> Result<
                 }
                 let message = "interrupted; nothing needs undoing, running the same command again continues";
                 bill.print(&output);
-                output.error(message);
-                output.exit_error(code, message);
+                output.error(message, None);
+                output.exit_error(code, message, None);
                 std::process::exit(code as i32);
             }
         });

@@ -19,20 +19,22 @@ use crate::tree::{self, Builder, Change, Pushed, Root};
 pub(super) struct RootNames {
     pub(super) log: String,
     pub(super) exceptions: String,
+    /// The branch, as messages say it before what they say of it.
+    said: String,
     /// Trees of the same backup that are finished: a partial snapshot keeps them too.
     done: Vec<NamedRoot>,
 }
 
 impl RootNames {
-    /// Of a database, or of its main branch.
+    /// Of a database that has no branches.
     pub(super) fn main() -> Self {
-        Self::of_branch(MAIN_BRANCH)
+        Self { said: String::new(), ..Self::of_branch(MAIN_BRANCH) }
     }
 
     /// Of a branch.
     pub(super) fn of_branch(branch: &str) -> Self {
         let (log, exceptions) = root_names(Some(branch));
-        Self { log, exceptions, done: Vec::new() }
+        Self { log, exceptions, said: format!("branch :{branch}: "), done: Vec::new() }
     }
 
     /// The same, while other trees are finished.
@@ -82,11 +84,13 @@ pub(super) fn from_history(
             let mut view = ViewOrder::new(run.sorter_options(3));
             each_hashed(current, |key, _| view.push(key))?;
             let found = exceptions(Fold::new(log.finish()?), view.finish()?, run.sorter_options(3))?;
-            let message = format!(
-                "of {} current datoms {} do not follow from the history, which gives {} others",
-                found.current, found.not_folded, found.not_current
-            );
-            run.observer.event(Event::Note(&message));
+            if found.not_folded > 0 || found.not_current > 0 {
+                let message = format!(
+                    "{}of {} current datoms {} do not follow from the history, which gives {} others",
+                    names.said, found.current, found.not_folded, found.not_current
+                );
+                run.observer.event(Event::Note(&message));
+            }
             found.keys
         }
         _ => Sorter::new(run.sorter_options(3)).finish()?,

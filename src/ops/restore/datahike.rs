@@ -67,7 +67,7 @@ pub struct DatabaseSummary {
     pub snapshot: SnapshotId,
     /// Branches, without their colons, the main one first.
     pub branches: Vec<String>,
-    /// Datoms, each once for each branch.
+    /// Datoms of the history, or current ones where none is kept, of all branches.
     pub datoms: u64,
     /// Blobs written.
     pub blobs: u64,
@@ -156,6 +156,7 @@ fn write_branch(
     let mut properties = restore.properties();
     let keep_history = properties.get("view").is_none_or(|view| view != "current");
     let as_of = restore.as_of()?;
+    restore.tell_if_empty(as_of)?;
     let mut window = Window::all();
     if let Some(t) = as_of {
         window = window.until(t);

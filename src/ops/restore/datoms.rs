@@ -164,6 +164,21 @@ impl<'a> Restore<'a> {
         self.options.as_of.map(|point| self.resolve(point)).transpose()
     }
 
+    /// Tells when the t that `--as-of` stands for is before the first transaction: there was nothing then.
+    pub(super) fn tell_if_empty(&self, as_of: Option<Option<i64>>) -> Result<()> {
+        let Some(as_of) = as_of.filter(|_| self.log.records > 0) else { return Ok(()) };
+        let summary = Summary::decode(&self.log.summary).map_err(|e| Error::damaged("tree log", e))?;
+        if as_of.is_none_or(|t| t < summary.t_min) {
+            let of = self.options.branch.as_ref().map(|branch| format!(" of branch :{branch}")).unwrap_or_default();
+            let message = format!(
+                "the time asked for is before the first transaction{of} in the snapshot, {}: nothing was there yet",
+                summary.t_min
+            );
+            self.observer.event(Event::Note(&message));
+        }
+        Ok(())
+    }
+
     /// Every key of the log in a window.
     pub(super) fn each_log(&self, window: Window, take: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
         self.each(&self.log, window, take)
@@ -180,7 +195,8 @@ impl<'a> Restore<'a> {
             View::History => false,
             View::AsBackedUp => self.properties().get("view").is_some_and(|view| view == "current"),
         };
-        let as_of = self.options.as_of.map(|point| self.resolve(point)).transpose()?;
+        let as_of = self.as_of()?;
+        self.tell_if_empty(as_of)?;
         let until = self.options.until.map(|point| self.resolve(point)).transpose()?;
         let since = self.options.since.map(|point| self.resolve(point)).transpose()?;
         let mut window = Window::all();

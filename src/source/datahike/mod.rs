@@ -111,7 +111,7 @@ impl Datahike {
         if let Some(unknown) = wanted.iter().find(|branch| !all.contains(branch)) {
             let names: Vec<_> = all.iter().map(|branch| format!(":{branch}")).collect();
             let message = format!("the database has no such branch, only {}", names.join(", "));
-            return Err(Error::new(ErrorKind::NotFound, self.store.object(&format!("branch :{unknown}")), message));
+            return Err(Error::new(ErrorKind::Usage, self.store.object(&format!("branch :{unknown}")), message));
         }
         Ok(all.into_iter().filter(|branch| wanted.is_empty() || wanted.contains(branch)).collect())
     }

@@ -182,7 +182,8 @@ pub(super) fn directory(path: &Path) -> Result<Directory> {
         return Ok(Directory::Files(files, others as u64));
     }
     if names.iter().any(|n| n.ends_with(".ksv")) {
-        return unknown("a Datahike file store; export it with Datahike and back up the export");
+        let message = format!("a Datahike file store, which is backed up as `datahike:{}`", path.display());
+        return unknown(&message);
     }
     if has("data.mdb") {
         return unknown(

@@ -101,12 +101,12 @@ impl<'t> BranchWriter<'t> {
         };
         let mut indices = Vec::new();
         let mut sorted = Vec::new();
-        let datoms = {
+        let (put, datoms) = {
             let mut build = Build::new(target, shape, description.keep_history, references);
-            let datoms = build.entities(&mut rows, &schema)?;
+            let counts = build.entities(&mut rows, &schema)?;
             drop(rows);
             build.finish(&mut indices, &mut sorted)?;
-            datoms
+            counts
         };
         for (mut tree, mut rows) in sorted {
             while let Some(row) = rows.next()? {
@@ -121,7 +121,7 @@ impl<'t> BranchWriter<'t> {
         }
 
         extent.add_properties(&description.properties);
-        let state = State { indices, schema_key, extent, op_count: i64::try_from(datoms).unwrap_or(i64::MAX) };
+        let state = State { indices, schema_key, extent, op_count: i64::try_from(put).unwrap_or(i64::MAX) };
         target.written.datoms += datoms;
         for (what, count) in schema.notes {
             *target.written.notes.entry(what).or_default() += count;
@@ -210,17 +210,20 @@ impl<'t> Build<'t> {
         Self { target, shape, references, sides }
     }
 
-    /// Builds what is ordered by entity and sorts the rest; how many datoms there are.
-    fn entities(&mut self, rows: &mut Sorted, schema: &Schema) -> Result<u64> {
+    /// Builds what is ordered by entity and sorts the rest; how many datoms were put, and how many the database has: those
+    /// of its history, or current ones where it keeps none.
+    fn entities(&mut self, rows: &mut Sorted, schema: &Schema) -> Result<(u64, u64)> {
         let mut out = Vec::new();
-        let mut count = 0;
+        let (mut put, mut datoms) = (0, 0);
+        let keeps_history = self.sides.len() > 1;
         while let Some(row) = rows.next()? {
             let row = Row::split(row)?;
             let datom = decode_key(row.datom).map_err(|e| Error::damaged("sorted row", e))?;
             let of = schema.of(&datom.a);
             let (historic, current) = (row.flags & 1 != 0, row.flags & 2 != 0);
             let temporal = of.is_temporal(&datom, self.references, historic, current);
-            count += 1;
+            put += 1;
+            datoms += u64::from(if keeps_history { historic } else { current });
             for (side, wanted) in self.sides.iter_mut().zip([current, temporal]) {
                 if !wanted {
                     continue;
@@ -234,7 +237,7 @@ impl<'t> Build<'t> {
                 }
             }
         }
-        Ok(count)
+        Ok((put, datoms))
     }
 
     fn finish(self, indices: &mut Vec<WrittenIndex>, sorted: &mut Vec<(Tree, Sorted)>) -> Result<()> {

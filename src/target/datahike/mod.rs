@@ -116,7 +116,7 @@ pub struct Identity {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Written {
-    /// Datoms, each once however many indices hold it.
+    /// Datoms of the history, or current ones where none is kept, each once however many indices hold it.
     pub datoms: u64,
     /// Blobs.
     pub blobs: u64,

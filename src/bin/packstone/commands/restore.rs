@@ -204,12 +204,13 @@ pub fn write(
         output.keep_stdout_for_data();
     }
     let repository = context.open_for(Intent::Reading)?;
+    let may_overwrite = options.target.overwrite;
     let snapshot = reference::find_one_readable(context, &repository, snapshot, filters)?;
     let progress = context.progress(Status::Lines);
     let result = context.wait(ops::restore(&repository, snapshot.id, location.clone(), options, progress.clone()));
     progress.finish();
     let summary = result.map_err(|failure| match failure.kind() {
-        ErrorKind::AlreadyExists => failure.hint("--overwrite replaces it"),
+        ErrorKind::AlreadyExists if !may_overwrite => failure.hint("--overwrite replaces it"),
         ErrorKind::Usage if failure.to_string().contains("no datoms") => {
             failure.hint("its files are restored into a directory: `--to PATH`")
         }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use packstone::ErrorKind;
+use packstone::datahike::home;
 use packstone::format::{RetentionClass, Statistics};
 use packstone::ops::{self, BackupOptions, BackupSummary, DatomsSource, Parent, Source, StreamInput};
 use packstone::repository::{Delta, Intent, Repository};
@@ -151,6 +152,9 @@ enum Class {
     Long,
 }
 
+/// Advice about a database of which something is missing.
+const LOST_NODES: &str = "nothing was saved; is the database collecting its garbage, or is its store damaged?";
+
 /// zstd's level; 0 is off.
 pub(super) fn compression_level(text: &str) -> Result<i32, String> {
     match text {
@@ -182,7 +186,7 @@ pub fn run(context: &Context, arguments: Arguments) -> Result<Code> {
             // The other sources may be all right, unless it is the repository that is not.
             Err(failure) if several && is_about_source(failure.kind()) => {
                 worst = failure.code();
-                arguments.advise(failure).print(&context.output);
+                arguments.advise(failure).report_input(&context.output);
             }
             Err(failure) => return Err(arguments.advise(failure)),
         }
@@ -364,14 +368,14 @@ impl Arguments {
     /// Advice that only makes sense here.
     fn advise(&self, failure: Failure) -> Failure {
         match failure.kind() {
-            ErrorKind::WrongKey if self.names_database(failure.object()) => {
-                failure.hint("the key of the store comes from `--datahike-key-file` or PACKSTONE_DATAHIKE_KEY")
-            }
-            ErrorKind::Data if self.on_error != Some(OnErrorName::Collect) && !self.names_database(failure.object()) => failure.hint(
+            // What it says of the whole is advice enough.
+            ErrorKind::Data if self.names_database(failure.object()) || self.is_source(failure.object()) => failure,
+            ErrorKind::Data if self.on_error != Some(OnErrorName::Collect) => failure.hint(
                 "nothing was saved; `--on-error collect` leaves out and lists the datoms that cannot be represented",
             ),
-            ErrorKind::Damaged | ErrorKind::Failed if self.names_database(failure.object()) => {
-                failure.hint("nothing was saved; is the database collecting its garbage, or is its store damaged?")
+            ErrorKind::Damaged if self.names_database(failure.object()) => failure.hint(LOST_NODES),
+            ErrorKind::Failed if failure.comes_from_damage() && self.names_database(failure.object()) => {
+                failure.hint(LOST_NODES)
             }
             ErrorKind::Damaged if self.names_source(failure.object()) => failure.hint(
                 "the source is damaged or was never finished, and nothing was saved; `--allow-incomplete` reads what is \
@@ -387,7 +391,15 @@ impl Arguments {
     /// Whether an error is about a database that is backed up.
     fn names_database(&self, object: &str) -> bool {
         let sources = self.sources.iter().filter_map(|text| text.to_str());
-        sources.filter_map(|text| text.strip_prefix("datahike:")).any(|place| object.contains(place))
+        sources
+            .filter_map(|text| text.strip_prefix("datahike:"))
+            .any(|place| object.contains(&home::without_secrets(place)))
+    }
+
+    /// Whether an error is about a source of datoms as a whole, as opposed to something in it.
+    fn is_source(&self, object: &str) -> bool {
+        let sources = self.sources.iter().filter_map(|text| text.to_str());
+        sources.filter_map(|text| text.strip_prefix("datoms:")).any(|path| path == object)
     }
 
     /// Whether an error is about a source, as opposed to the repository.

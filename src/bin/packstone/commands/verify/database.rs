@@ -1,6 +1,8 @@
 //! `verify datahike:PATH --against SNAPSHOT`: whether a database is what a snapshot holds.
 
-use packstone::ops::{self, CompareOptions, DatahikeSource, DatomDifference};
+use packstone::ErrorKind;
+use packstone::datahike::home;
+use packstone::ops::{self, BranchFound, CompareOptions, DatahikeSource, DatomDifference};
 use packstone::record::datom::edn;
 use packstone::repository::Intent;
 use serde_json::json;
@@ -8,7 +10,7 @@ use serde_json::json;
 use super::Arguments;
 use crate::commands::backup::datahike::secret;
 use crate::context::Context;
-use crate::exit::{Code, Failure, Result};
+use crate::exit::{self, Code, Failure, Result};
 use crate::location::Location;
 use crate::output::{counted, grouped};
 use crate::progress::Status;
@@ -33,7 +35,11 @@ pub(super) fn run(context: &Context, arguments: &Arguments, snapshot: &str) -> R
     let progress = context.progress(Status::Lines);
     let compared = context.wait(ops::compare_database(&repository, snapshot.id, source, options, progress.clone()));
     progress.finish();
-    let compared = compared?;
+    let shown_place = home::without_secrets(&place);
+    let compared = compared.map_err(|failure| match failure.kind() {
+        ErrorKind::Damaged if failure.object().contains(&shown_place) => failure.hint(exit::STORE_IS_DAMAGED),
+        _ => failure,
+    })?;
     let output = &context.output;
     let mut code = Code::Ok;
     for branch in &compared {
@@ -42,6 +48,9 @@ pub(super) fn run(context: &Context, arguments: &Arguments, snapshot: &str) -> R
             "message_type": "summary",
             "snapshot_id": snapshot.id.to_string(),
             "branch": branch.branch,
+            "database_branch": branch.database_branch,
+            "in_snapshot": branch.found != BranchFound::InDatabase,
+            "in_database": branch.found != BranchFound::InSnapshot,
             "equal": branch.equal,
             "snapshot_root": root(&branch.snapshot_root),
             "database_root": root(&branch.database_root),
@@ -52,17 +61,23 @@ pub(super) fn run(context: &Context, arguments: &Arguments, snapshot: &str) -> R
                 "in_database": parts(difference.in_database),
             })).collect::<Vec<_>>(),
         }))?;
+        let (name, mut other) = (&branch.database_branch, format!("snapshot {}", snapshot.id.short()));
+        if *name != branch.branch {
+            other = format!(":{} of {other}", branch.branch);
+        }
         if branch.equal {
-            output.line(format!(":{} is equal to snapshot {}", branch.branch, snapshot.id.short()))?;
+            output.line(format!(":{name} is equal to {other}"))?;
             continue;
         }
-        code = Code::Failed;
-        output.line(format!(
-            ":{} differs from snapshot {}: {}",
-            branch.branch,
-            snapshot.id.short(),
-            counted(branch.differences_count, "difference"),
-        ))?;
+        code = Code::Differs;
+        match branch.found {
+            BranchFound::InSnapshot => output.line(format!(":{name} of {other} is not in this database"))?,
+            BranchFound::InDatabase => output.line(format!(":{name} is not in this snapshot"))?,
+            BranchFound::InBoth => {
+                let differences = counted(branch.differences_count, "difference");
+                output.line(format!(":{name} differs from {other}: {differences}"))?;
+            }
+        }
         for difference in &branch.differences {
             let (was, is) = (parts(difference.in_snapshot), parts(difference.in_database));
             output.line(format!("  {}: snapshot {was}, database {is}", shown(difference)))?;
