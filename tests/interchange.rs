@@ -10,6 +10,8 @@ mod reading;
 mod refusing;
 #[path = "interchange/relatives.rs"]
 mod relatives;
+#[path = "fixtures/shared.rs"]
+mod shared;
 #[path = "interchange/values.rs"]
 mod values;
 #[path = "interchange/writing.rs"]

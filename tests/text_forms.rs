@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "fixtures/shared.rs"]
+mod shared;
+
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -34,12 +37,8 @@ fn bundled_fixtures_print_as_clojure_printed_them() {
 
 #[test]
 fn all_fixtures_print_as_clojure_printed_them() {
-    let root = Path::new("../shared/fixtures");
-    if !root.exists() {
-        eprintln!("skipped: {} is not here", root.display());
-        return;
-    }
-    let mut folders = vec![root.to_owned()];
+    let Some(shared) = shared::shared() else { return };
+    let mut folders = vec![shared];
     let mut files: Vec<PathBuf> = Vec::new();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {

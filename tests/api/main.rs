@@ -25,6 +25,8 @@ mod round_trips;
 mod roundtrip;
 mod semantics;
 mod sessions;
+#[path = "../fixtures/shared.rs"]
+mod shared;
 mod sync;
 mod weak;
 mod wrong_answers;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use packstone::ops::{self, BackupOptions, BackupSummary, DatomsSource, Source, View};
@@ -13,16 +13,7 @@ use packstone::source::datoms::Location;
 use packstone::target::datoms::Format;
 
 use crate::fixtures::{create, fixture, options, restore, whole};
-
-/// The folder of all fixtures, beside the repository where the project is developed.
-fn shared() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/fixtures");
-    if !folder.is_dir() {
-        println!("skipped: the large fixtures are not here");
-        return None;
-    }
-    Some(folder)
-}
+use crate::shared::shared;
 
 /// Lines of a text file, gunzipped if need be, as a set.
 fn lines(path: &Path) -> BTreeSet<String> {

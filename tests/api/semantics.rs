@@ -1,13 +1,13 @@
 //! What transactions mean, told by a model: every state of a database at every t, and purges between backups.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use packstone::ops::{RestoreOptions, TimePoint, View};
 use packstone::repository::Repository;
 use packstone::target::datoms::Format;
 
 use crate::fixtures::{backup, create, fixture, restore, sorted_lines, whole};
+use crate::shared::shared;
 
 /// Everything that section H of the format document asks of transactions, t 1 to 9.
 const LOG: &str = "\
@@ -121,15 +121,12 @@ async fn real_histories_give_the_state_at_every_t() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_past_of_the_large_database_is_what_it_was_but_for_what_was_moved_since() {
-    let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/fixtures/c-200k");
-    if !shared.is_dir() {
-        println!("skipped: the large fixtures are not here");
-        return;
-    }
+    let Some(shared) = shared() else { return };
+    let c = shared.join("c-200k");
     let folder = tempfile::tempdir().unwrap();
     let repository = create(&folder.path().join("repository")).await;
-    let late = backup(&repository, &shared.join("datoms-history.edn.gz")).await.unwrap();
-    let then = backup(&repository, &shared.join("at-tx10/datoms-history.edn.gz")).await.unwrap();
+    let late = backup(&repository, &c.join("datoms-history.edn.gz")).await.unwrap();
+    let then = backup(&repository, &c.join("at-tx10/datoms-history.edn.gz")).await.unwrap();
     let (late, then) = (as_of(&repository, &late, 536_870_922).await, as_of(&repository, &then, 536_870_922).await);
     let fact = |line: &String| line.rsplitn(3, ' ').nth(2).unwrap().to_owned();
     let (late, then): (BTreeSet<_>, BTreeSet<_>) = (late.iter().map(fact).collect(), then.iter().map(fact).collect());

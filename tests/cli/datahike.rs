@@ -1,17 +1,6 @@
 //! Databases of Datahike: their stores are backed up as they are.
 
-use std::fs::File;
-use std::path::Path;
-
-use crate::world::World;
-
-/// A store of the fixtures in the world's folder.
-fn unpack(world: &World, name: &str) {
-    let packed = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/datahike/{name}.tar.zst"));
-    let mut decoder = zstd::stream::read::Decoder::new(File::open(packed).unwrap()).unwrap();
-    decoder.window_log_max(27).unwrap();
-    tar::Archive::new(decoder).unpack(world.path("")).unwrap();
-}
+use crate::world::{World, unpack};
 
 #[test]
 fn a_store_is_backed_up_and_its_branches_restored() {

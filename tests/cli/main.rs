@@ -13,6 +13,8 @@ mod demo;
 mod doctor;
 mod edn;
 mod files;
+#[path = "../fixtures/heads.rs"]
+mod heads;
 mod help;
 mod json;
 mod keys;
@@ -22,4 +24,6 @@ mod mirror;
 mod references;
 mod shards;
 mod sync;
+#[path = "../fixtures/unpack.rs"]
+mod unpack;
 mod world;

@@ -1,22 +1,16 @@
 //! `sync --once`, and a `sync` that is told to stop.
 
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use packstone::datahike::{Head, Store, StoreKey};
-use packstone::record::datom::Value;
+use packstone::datahike::{Store, StoreKey};
 
-use crate::world::World;
-
-/// Unpacks a store of the fixtures.
-fn unpack(world: &World, name: &str) {
-    let packed = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/datahike/{name}.tar.zst"));
-    let decoder = zstd::stream::read::Decoder::new(std::fs::File::open(packed).unwrap()).unwrap();
-    tar::Archive::new(decoder).unpack(world.path(".")).unwrap();
-}
+use crate::heads;
+use crate::world::{World, unpack};
 
 #[test]
 fn once_catches_up_everywhere_and_writes_metrics() {
@@ -65,27 +59,18 @@ fn only_databases_are_followed() {
 
 /// The file of the main branch's head, and its bytes from commit to commit, oldest first.
 fn heads(world: &World, name: &str) -> (PathBuf, Vec<Vec<u8>>) {
-    let store = Store::open(world.path(name).to_str().unwrap(), None).unwrap();
-    let file = world.path(name).join(StoreKey::keyword("db").file_name());
-    let now = std::fs::read(&file).unwrap();
-    let meta_len = u32::from_be_bytes(now[4..8].try_into().unwrap()) as usize;
-    let (mut head, mut heads) = (store.head("db").unwrap(), vec![now.clone()]);
-    while let [Value::Uuid(parent)] = head.parents.as_slice() {
-        let Some(blob) = store.blob(StoreKey::address(parent)).unwrap() else { break };
-        let Ok(older) = Head::decode("db", &blob) else { break };
-        heads.push([&now[..20 + meta_len], &blob.bytes].concat());
-        head = older;
-    }
-    heads.truncate(3);
-    heads.reverse();
+    let path = world.path(name);
+    let store = Store::open(path.to_str().unwrap(), None).unwrap();
+    let heads: Vec<_> = heads::heads(&path, &store, 3).into_iter().map(|(_, bytes)| bytes).collect();
     assert_eq!(heads.len(), 3, "the fixture keeps its commits");
-    (file, heads)
+    (heads::head_file(&path, "db"), heads)
 }
 
 /// A `sync` in the background, and the lines that it has printed.
 struct Running {
     child: Child,
     lines: Arc<Mutex<Vec<serde_json::Value>>>,
+    reader: JoinHandle<()>,
 }
 
 impl Running {
@@ -102,12 +87,12 @@ impl Running {
         let mut child = process.spawn().unwrap();
         let lines = Arc::new(Mutex::new(Vec::new()));
         let (out, to) = (child.stdout.take().unwrap(), Arc::clone(&lines));
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             for line in BufReader::new(out).lines() {
                 to.lock().unwrap().push(serde_json::from_str(&line.unwrap()).unwrap());
             }
         });
-        Self { child, lines }
+        Self { child, lines, reader }
     }
 
     fn count(&self, kind: &str, repository: &str) -> usize {
@@ -135,6 +120,7 @@ impl Running {
         self.signal(signal);
         let mut err = String::new();
         self.child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+        self.reader.join().unwrap();
         (self.child.wait().unwrap(), err)
     }
 }
@@ -151,8 +137,7 @@ fn what_a_killed_run_made_durable_is_there_and_a_quiet_database_is_not_read_agai
     run.until("following", "repo", 1);
     let base = world.ids().pop().unwrap();
     for (n, head) in heads[1..].iter().enumerate() {
-        std::fs::write(file.with_extension("new"), head).unwrap();
-        std::fs::rename(file.with_extension("new"), &file).unwrap();
+        heads::put_head(&world.path("store-bf8"), head);
         run.until("durable", "repo", n + 1);
     }
     let (status, _) = run.end(rustix::process::Signal::KILL);
@@ -262,28 +247,43 @@ fn a_target_that_was_down_catches_up() {
 
 #[test]
 fn a_signal_ends_it_in_good_order() {
-    let world = World::new();
-    unpack(&world, "store-bf8");
-    let command = world.command(&["sync", "datahike:store-bf8", "--label", "db", "--json"]);
-    let mut process = std::process::Command::new(command.get_program());
-    process.args(command.get_args()).current_dir(world.path(".")).stdout(Stdio::piped());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => process.env(name, value),
-            None => process.env_remove(name),
-        };
+    for signal in [rustix::process::Signal::INT, rustix::process::Signal::TERM] {
+        let world = World::new();
+        unpack(&world, "store-bf8");
+        let run = Running::start(&world, &FOLLOW);
+        run.until("following", "repo", 1);
+        let lines = Arc::clone(&run.lines);
+        let (status, err) = run.end(signal);
+        assert!(status.success(), "{status:?} {err}");
+        assert!(err.contains("ending after what is under way; a second signal ends at once"), "{err}");
+        let lines = lines.lock().unwrap();
+        assert_eq!(lines.last().unwrap()["message_type"], "summary", "{lines:?}");
+        assert_eq!(world.ids().len(), 1);
+        assert_eq!(world.files("repo/sessions"), 0, "its session has ended");
     }
-    let child = process.spawn().unwrap();
-    let started = Instant::now();
-    while world.ids().is_empty() {
-        assert!(started.elapsed() < Duration::from_secs(60), "it never makes a snapshot");
-        std::thread::sleep(Duration::from_millis(50));
+}
+
+#[test]
+fn a_signal_before_it_follows_ends_it_at_once() {
+    for (signal, code) in [(rustix::process::Signal::INT, 130), (rustix::process::Signal::TERM, 143)] {
+        let world = World::new();
+        unpack(&world, "store-bf8");
+        // The first backup waits for the root of an index, and does not give up.
+        let store = Store::open(world.path("store-bf8").to_str().unwrap(), None).unwrap();
+        let root = StoreKey::address(&store.head("db").unwrap().eavt.address.unwrap());
+        std::fs::remove_file(world.path("store-bf8").join(root.file_name())).unwrap();
+        let run = Running::start(&world, &[&FOLLOW[..], &["--attempts", "1000000"]].concat());
+        let started = Instant::now();
+        while world.files("repo/sessions") == 0 {
+            assert!(started.elapsed() < Duration::from_secs(60), "it never begins");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let signalled = Instant::now();
+        let (status, err) = run.end(signal);
+        assert_eq!(status.code(), Some(code), "{err}");
+        assert!(signalled.elapsed() < Duration::from_secs(10), "{:?}", signalled.elapsed());
+        assert!(err.contains("interrupted; nothing needs undoing") && !err.contains("under way"), "{err}");
+        assert!(err.contains(&format!("\"code\":{code},")) && err.contains("exit_error"), "{err}");
+        assert!(world.ids().is_empty());
     }
-    let pid = rustix::process::Pid::from_raw(child.id().cast_signed()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let out = String::from_utf8(output.stdout).unwrap();
-    assert!(out.lines().last().unwrap().contains("\"summary\""), "{out}");
-    assert_eq!(world.files("repo/sessions"), 0, "its session has ended");
 }

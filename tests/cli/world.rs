@@ -120,6 +120,11 @@ impl World {
     }
 }
 
+/// Unpacks a store of the fixtures.
+pub fn unpack(world: &World, name: &str) {
+    crate::unpack::unpack(&crate::unpack::packed(name), name, &world.path(""));
+}
+
 /// Runs a command to its end.
 pub fn ran(command: &mut Command) -> Ran {
     let output = command.output().unwrap();

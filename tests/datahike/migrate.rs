@@ -1,26 +1,38 @@
 //! Databases moved to another store: commit by commit, after crashes at every write, and onto what is in the way.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
-use packstone::datahike::home::{self, FileHome};
+use packstone::datahike::encode_head::{Lifetime, blob};
+use packstone::datahike::home;
 use packstone::datahike::walk::VisitedLeaf;
-use packstone::datahike::{Home as StoreHome, Stamp, Store, StoreKey, Traffic, Visitor, Walk};
+use packstone::datahike::{Compression, Home as StoreHome, Store, StoreKey, Visitor, Walk};
 use packstone::ops::{
-    self, BackupOptions, DatabaseOptions, DatahikeSource, FollowedDatahike, MigrateEnd, MigrateEvent, MigrateOptions,
-    MigrateSummary, Place, Stop,
+    self, BackupOptions, DatahikeSource, FollowedDatahike, MigrateEnd, MigrateEvent, MigrateOptions, MigrateSummary,
+    Place, Stop,
 };
 use packstone::progress::Silent;
-use packstone::record::datom::edn;
-use packstone::{Error, ErrorKind, Result};
+use packstone::record::datom::fressian::Writer;
+use packstone::record::datom::{Value, edn};
+use packstone::{ErrorKind, Result};
 
-use crate::world::{Home, Unpacked, shared};
+use crate::faults::{Fault, Faulty, take_away};
+use crate::scripted::{Scripted, T, attribute, database, history, instant, restore};
+use crate::world::{Home, Unpacked};
 
-/// What each index of a store has, in its order.
-fn indices(store: &Path, branch: &str) -> Vec<(&'static str, Vec<String>)> {
+fn branches(store: &Path) -> Vec<String> {
+    Store::open(store.to_str().unwrap(), None).unwrap().branches().unwrap()
+}
+
+/// An index by its name: what it has, in its order.
+type Index = (&'static str, Vec<String>);
+
+fn names(indices: &[Index]) -> Vec<&'static str> {
+    indices.iter().map(|(name, _)| *name).collect()
+}
+
+fn indices(store: &Path, branch: &str) -> Vec<Index> {
     struct All(Vec<String>);
     impl Visitor for All {
         fn leaf(&mut self, leaf: &VisitedLeaf<'_, '_>) -> Result<()> {
@@ -116,9 +128,13 @@ impl Migration {
         let summary = home.backup(self.source.clone()).await.unwrap();
         let fresh = home.folder.path().join("fresh");
         restore(&home, summary.snapshot.id, &fresh, false).await;
-        for branch in Store::open(fresh.to_str().unwrap(), None).unwrap().branches().unwrap() {
+        let branches = branches(&fresh);
+        assert_eq!(self.branches(), branches, "{what}");
+        for branch in branches {
             assert_eq!(head(&self.target(), &branch), head(&fresh, &branch), "{what} :{branch}");
-            for (found, expected) in indices(&self.target(), &branch).into_iter().zip(indices(&fresh, &branch)) {
+            let (found, expected) = (indices(&self.target(), &branch), indices(&fresh, &branch));
+            assert_eq!(names(&found), names(&expected), "{what} :{branch}");
+            for (found, expected) in found.into_iter().zip(expected) {
                 assert!(found == expected, "{what} :{branch} {}: {} for {}", found.0, found.1.len(), expected.1.len());
             }
         }
@@ -127,65 +143,35 @@ impl Migration {
     fn said(&self, what: &str) -> usize {
         self.events.lock().unwrap().iter().filter(|event| event.contains(what)).count()
     }
+
+    /// Until a run that goes on beside this says it.
+    fn until(&self, what: &str) {
+        let wait = || {
+            for _ in 0..6000 {
+                if self.said(what) > 0 {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            panic!("{what} does not happen: {:?}", self.events.lock().unwrap());
+        };
+        tokio::task::block_in_place(wait);
+    }
+
+    /// A run of its own, which follows.
+    fn following(self: &Arc<Self>) -> tokio::task::JoinHandle<Result<MigrateSummary>> {
+        let migration = Arc::clone(self);
+        tokio::spawn(async move { migration.run(MigrateOptions { once: false, ..once() }).await })
+    }
+
+    fn branches(&self) -> Vec<String> {
+        branches(&self.target())
+    }
 }
 
 fn once() -> MigrateOptions {
     let backup = BackupOptions { label: Some("source".to_owned()), ..BackupOptions::default() };
     MigrateOptions { backup, once: true, interval: Duration::ZERO, ..MigrateOptions::default() }
-}
-
-async fn restore(home: &Home, snapshot: packstone::id::SnapshotId, to: &Path, replace: bool) {
-    std::fs::create_dir_all(to).unwrap();
-    let location = to.to_str().unwrap().to_owned();
-    let store: Arc<dyn StoreHome> = match replace {
-        true => home::open(&location).unwrap(),
-        false => home::create(&location).unwrap(),
-    };
-    let options = DatabaseOptions { replace, ..DatabaseOptions::default() };
-    ops::restore_database(&home.repository, snapshot, store, location, options, Arc::new(Silent)).await.unwrap();
-}
-
-/// A store whose database is whatever lines of EDN say, and then something else.
-struct Scripted {
-    home: Home,
-}
-
-impl Scripted {
-    async fn new() -> Self {
-        Self { home: Home::new().await }
-    }
-
-    async fn becomes(&self, lines: &[String]) {
-        let file = self.home.folder.path().join("state.edn");
-        std::fs::write(&file, lines.join("\n") + "\n").unwrap();
-        let summary = self.home.backup_datoms(&file).await;
-        let store = self.home.folder.path().join("store");
-        restore(&self.home, summary.snapshot.id, &store, store.join("x").parent().unwrap().exists()).await;
-    }
-
-    fn source(&self) -> DatahikeSource {
-        DatahikeSource::new(self.home.folder.path().join("store").to_str().unwrap(), None)
-    }
-}
-
-const T: i64 = 536_870_912;
-
-fn attribute(e: i64, name: &str, t: i64, more: &[&str]) -> Vec<String> {
-    let mut lines = vec![format!("[{e} :db/ident {name} {} true]", T + t)];
-    lines.push(format!("[{e} :db/cardinality :db.cardinality/one {} true]", T + t));
-    lines.push(format!("[{e} :db/valueType :db.type/long {} true]", T + t));
-    lines.extend(more.iter().map(|said| format!("[{e} {said} {} true]", T + t)));
-    lines
-}
-
-/// A retraction, without which lines are a state and no history.
-fn history() -> Vec<String> {
-    let doc = |t: i64, added: bool| format!("[9 :db/doc \"gone\" {} {added}]", T + t);
-    vec![doc(1, true), doc(2, false), instant(1), instant(2)]
-}
-
-fn instant(t: i64) -> String {
-    format!("[{} :db/txInstant #inst \"2026-01-01T00:{:02}:00.000-00:00\" {} true]", T + t, t % 60, T + t)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -219,26 +205,11 @@ async fn a_run_follows_until_another_one_cuts_over() {
     let heads = unpacked.heads(12);
     unpacked.put_head(&heads[0].1);
     let migration = Arc::new(Migration::of(unpacked.source()).await);
-    let following = {
-        let migration = Arc::clone(&migration);
-        tokio::spawn(async move { migration.run(MigrateOptions { once: false, ..once() }).await })
-    };
-    let until = |what: String| {
-        let migration = Arc::clone(&migration);
-        tokio::task::block_in_place(move || {
-            for _ in 0..6000 {
-                if migration.said(&what) > 0 {
-                    return;
-                }
-                std::thread::sleep(Duration::from_millis(10));
-            }
-            panic!("{what} does not happen: {:?}", migration.events.lock().unwrap());
-        });
-    };
-    until("Following".to_owned());
+    let following = migration.following();
+    migration.until("Following");
     for (t, head) in &heads[1..] {
         unpacked.put_head(head);
-        until(format!("t {t}"));
+        migration.until(&format!("t {t}"));
     }
     let summary = migration.cut_over().await.unwrap();
     assert_eq!(summary.end, MigrateEnd::CutOver);
@@ -250,21 +221,32 @@ async fn a_run_follows_until_another_one_cuts_over() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_branch_is_moved_and_new_ones_are_found() {
-    let Some(fixtures) = shared() else { return };
-    let unpacked = Unpacked::of(&fixtures.join("datahike-stores.tar.zst"), "store-amp");
+    let unpacked = Unpacked::fixture("store-bf8");
+    let newest = std::fs::read(unpacked.head_file("staging")).unwrap();
+    unpacked.rewind("staging");
+    // It is not on the list yet.
+    let list = unpacked.path().join(StoreKey::keyword("branches").file_name());
+    let both = std::fs::read(&list).unwrap();
+    let mut only = Writer::new();
+    only.value(&Value::Set(vec![Value::Keyword("db".into())])).unwrap();
+    let (_, only) =
+        blob(&Value::Keyword("branches".into()), Lifetime::Mutable, &only.finish(), 0, Compression::None).unwrap();
+    std::fs::write(&list, only).unwrap();
     let migration = Migration::of(unpacked.source()).await;
     migration.once().await;
-    migration.assert_equal("store-amp").await;
-    let branches = unpacked.store().branches().unwrap();
-    assert_eq!(Store::open(migration.target().to_str().unwrap(), None).unwrap().branches().unwrap(), branches);
-}
-
-/// Says that another run writes to the target.
-fn take_away(target: &Path) {
-    let home = home::open(target.to_str().unwrap()).unwrap();
-    let migration = packstone::target::datahike::Migration::read(&home).unwrap().unwrap();
-    let taken = packstone::target::datahike::Migration { run: Some("elsewhere boot 1 1".to_owned()), ..migration };
-    taken.write(&*home).unwrap();
+    assert_eq!(migration.branches(), ["db"]);
+    migration.assert_equal("one branch").await;
+    std::fs::write(&list, &both).unwrap();
+    migration.once().await;
+    assert_eq!(migration.branches(), ["db", "staging"]);
+    migration.assert_equal("a new branch").await;
+    std::fs::write(unpacked.head_file("staging"), newest).unwrap();
+    migration.once().await;
+    migration.assert_equal("the new branch goes on").await;
+    assert_eq!(migration.said("anew"), 1, "{:?}", migration.events.lock().unwrap());
+    assert!(migration.said("anew: XXX") == 1, "{:?}", migration.events.lock().unwrap());
+    assert_eq!(migration.cut_over().await.unwrap().end, MigrateEnd::CutOver);
+    assert_eq!(migration.branches(), ["db", "staging"]);
 }
 
 fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
@@ -281,77 +263,18 @@ async fn a_run_that_was_away_does_not_touch_what_another_one_has() {
     let heads = unpacked.heads(12);
     unpacked.put_head(&heads[0].1);
     let migration = Arc::new(Migration::of(unpacked.source()).await);
-    let following = {
-        let migration = Arc::clone(&migration);
-        tokio::spawn(async move { migration.run(MigrateOptions { once: false, ..once() }).await })
-    };
-    let until = |what: &str| {
-        tokio::task::block_in_place(|| {
-            for _ in 0..6000 {
-                if migration.said(what) > 0 {
-                    return;
-                }
-                std::thread::sleep(Duration::from_millis(10));
-            }
-            panic!("{what} does not happen: {:?}", migration.events.lock().unwrap());
-        });
-    };
-    until("Following");
+    let following = migration.following();
+    migration.until("Following");
     // The source is away, and the run waits.
     let away = unpacked.path().with_extension("away");
     std::fs::rename(unpacked.path(), &away).unwrap();
-    until("Retrying");
+    migration.until("Retrying");
     take_away(&migration.target());
     let before = files(&migration.target());
     std::fs::rename(&away, unpacked.path()).unwrap();
     unpacked.put_head(&heads.last().unwrap().1);
     assert_eq!(following.await.unwrap().unwrap().end, MigrateEnd::TakenOver);
     assert!(files(&migration.target()) == before, "nothing is written and nothing removed");
-}
-
-/// A store that another run takes away after so many writes.
-struct TakenAway {
-    home: FileHome,
-    writes: AtomicI64,
-    target: std::path::PathBuf,
-}
-
-impl StoreHome for TakenAway {
-    fn name(&self) -> String {
-        self.home.name()
-    }
-
-    fn get(&self, key: StoreKey) -> Result<Option<Bytes>> {
-        self.home.get(key)
-    }
-
-    fn stamps(&self, keys: &[StoreKey]) -> Result<Vec<Option<Stamp>>> {
-        self.home.stamps(keys)
-    }
-
-    fn put_many(&self, blobs: Vec<(StoreKey, Bytes)>) -> Result<()> {
-        let taken = self.writes.load(Ordering::SeqCst) < 0;
-        let head = StoreKey::keyword("db");
-        assert!(!taken || blobs.iter().all(|(key, _)| *key != head), "a head is written over that of another run");
-        self.home.put_many(blobs)?;
-        if self.writes.fetch_sub(1, Ordering::SeqCst) == 0 {
-            take_away(&self.target);
-        }
-        Ok(())
-    }
-
-    fn remove_many(&self, keys: &[StoreKey]) -> Result<()> {
-        assert!(keys.is_empty() || self.writes.load(Ordering::SeqCst) >= 0, "what another run may need is removed");
-        self.home.remove_many(keys)
-    }
-
-    fn list(&self) -> Result<Vec<StoreKey>> {
-        self.home.list()
-    }
-
-    fn traffic(&self) -> Traffic {
-        self.home.traffic()
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -362,10 +285,7 @@ async fn a_run_that_is_taken_over_from_at_any_write_leaves_heads_and_blobs() {
     for writes in 1..40 {
         let migration = Migration::of(unpacked.source()).await;
         let target = migration.target();
-        let home = || -> Arc<dyn StoreHome> {
-            let home = FileHome::create(target.clone()).or_else(|_| FileHome::open(target.clone())).unwrap();
-            Arc::new(TakenAway { home, writes: AtomicI64::new(writes), target: target.clone() })
-        };
+        let home = || Arc::new(Faulty::new(&target, Fault::TakenAway, writes));
         unpacked.put_head(&heads[0].1);
         let first = migration.run_into(home(), once(), Stop::default()).await.unwrap();
         if first.end == MigrateEnd::TakenOver {
@@ -382,63 +302,6 @@ async fn a_run_that_is_taken_over_from_at_any_write_leaves_heads_and_blobs() {
     assert!(taken > 3, "{taken} runs were taken over from");
 }
 
-/// A store of which only the first writes arrive.
-struct Crashing {
-    home: FileHome,
-    writes: AtomicI64,
-}
-
-impl Crashing {
-    fn write(&self) -> Result<()> {
-        match self.writes.fetch_sub(1, Ordering::SeqCst) > 0 {
-            true => Ok(()),
-            false => Err(Error::new(ErrorKind::Interrupted, "store", "the machine is gone")),
-        }
-    }
-}
-
-impl StoreHome for Crashing {
-    fn name(&self) -> String {
-        self.home.name()
-    }
-
-    fn get(&self, key: StoreKey) -> Result<Option<Bytes>> {
-        self.home.get(key)
-    }
-
-    fn stamps(&self, keys: &[StoreKey]) -> Result<Vec<Option<Stamp>>> {
-        self.home.stamps(keys)
-    }
-
-    fn put_many(&self, blobs: Vec<(StoreKey, Bytes)>) -> Result<()> {
-        // Some blobs of the last batch arrive.
-        let some = blobs[..blobs.len() / 2].to_vec();
-        if let Err(gone) = self.write() {
-            if self.writes.load(Ordering::SeqCst) == -1 {
-                self.home.put_many(some)?;
-            }
-            return Err(gone);
-        }
-        self.home.put_many(blobs)
-    }
-
-    fn remove_many(&self, keys: &[StoreKey]) -> Result<()> {
-        if keys.is_empty() {
-            return Ok(());
-        }
-        self.write()?;
-        self.home.remove_many(keys)
-    }
-
-    fn list(&self) -> Result<Vec<StoreKey>> {
-        self.home.list()
-    }
-
-    fn traffic(&self) -> Traffic {
-        self.home.traffic()
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_ends_at_any_write_is_gone_on_with() {
     let unpacked = Unpacked::fixture("store-bf8");
@@ -446,10 +309,7 @@ async fn a_run_that_ends_at_any_write_is_gone_on_with() {
     let mut ended = 0;
     for writes in 0.. {
         let migration = Migration::of(unpacked.source()).await;
-        let crashing = || -> Arc<dyn StoreHome> {
-            let home = FileHome::create(migration.target()).or_else(|_| FileHome::open(migration.target())).unwrap();
-            Arc::new(Crashing { home, writes: AtomicI64::new(writes) })
-        };
+        let crashing = || Arc::new(Faulty::new(&migration.target(), Fault::Gone, writes));
         unpacked.put_head(&heads[0].1);
         let first = migration.run_into(crashing(), once(), Stop::default()).await;
         unpacked.put_head(&heads[1].1);
@@ -507,9 +367,6 @@ async fn a_target_that_was_damaged_is_written_anew() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_head_that_was_damaged_is_written_anew_and_what_others_keep_there_stays() {
-    use packstone::datahike::Compression;
-    use packstone::datahike::encode_head::{Lifetime, blob};
-    use packstone::record::datom::{Value, fressian::Writer};
     let unpacked = Unpacked::fixture("store-bf8");
     let heads = unpacked.heads(12);
     unpacked.put_head(&heads[0].1);
@@ -646,11 +503,7 @@ async fn what_comes_and_goes_between_two_commits_of_the_target_is_no_matter() {
             migration.run_into(home::create(&location).unwrap(), options, stop).await
         })
     };
-    tokio::task::block_in_place(|| {
-        while migration.said("Following") == 0 {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    });
+    migration.until("Following");
     for upto in 2..6 {
         scripted.becomes(&brief(&[1, 2, 3, 4, 5][..upto])).await;
         tokio::time::sleep(Duration::from_millis(600)).await;
@@ -659,56 +512,6 @@ async fn what_comes_and_goes_between_two_commits_of_the_target_is_no_matter() {
     assert_eq!(following.await.unwrap().unwrap().end, MigrateEnd::Stopped);
     assert_eq!(migration.said("Lost"), 0, "{:?}", migration.events.lock().unwrap());
     migration.assert_equal("brief").await;
-}
-
-/// What happens to one value: entity, value, and whether it is said or taken back.
-type Saying = (u8, u8, bool);
-
-/// Lines of a database in which transactions say things, of an attribute with one value, one with several, and one without
-/// history.
-fn database(transactions: &[Vec<Saying>]) -> Vec<String> {
-    let mut lines = attribute(1, ":a/one", 1, &[":db/index true"]);
-    lines.extend(
-        attribute(2, ":a/many", 1, &[]).into_iter().map(|line| line.replace("cardinality/one", "cardinality/many")),
-    );
-    lines.extend(attribute(3, ":a/brief", 1, &[":db/noHistory true"]));
-    lines.extend(history());
-    let mut now: std::collections::BTreeMap<(u8, usize, u8), i64> = std::collections::BTreeMap::new();
-    let names = [":a/one", ":a/many", ":a/brief"];
-    for (at, sayings) in transactions.iter().enumerate() {
-        let t = T + 3 + at as i64;
-        let mut said = std::collections::BTreeSet::new();
-        for (e, value, put) in sayings {
-            let which = usize::from(value % 3);
-            if !said.insert((*e, which)) {
-                continue;
-            }
-            let old: Vec<_> = now
-                .keys()
-                .filter(|(of, a, v)| *of == *e && *a == which && if which == 1 { v == value } else { true })
-                .copied()
-                .collect();
-            if old.contains(&(*e, which, *value)) && *put {
-                continue;
-            }
-            for key in old {
-                let since = now.remove(&key).unwrap();
-                let (e, _, v) = key;
-                if which == 2 {
-                    // Without history what was is gone.
-                    lines.retain(|line| *line != format!("[{} :a/brief {v} {since} true]", 100 + i64::from(e)));
-                } else {
-                    lines.push(format!("[{} {} {v} {t} false]", 100 + i64::from(e), names[which]));
-                }
-            }
-            if *put {
-                now.insert((*e, which, *value), t);
-                lines.push(format!("[{} {} {value} {t} true]", 100 + i64::from(*e), names[which]));
-            }
-        }
-        lines.push(instant(3 + at as i64));
-    }
-    lines
 }
 
 #[test]

@@ -8,7 +8,8 @@ use packstone::datahike::{Address, Head, Node, Secret, StoreKey};
 use packstone::ops::{DatahikeSource, View};
 use packstone::record::datom::edn;
 
-use crate::world::{Home, Unpacked, answer_file, assert_same, properties, root, shared, without_signs_of_zero};
+use crate::shared::shared;
+use crate::world::{Home, Unpacked, answer_file, assert_same, properties, root, without_signs_of_zero};
 
 /// What goes through a repository is what the database answers.
 async fn check(unpacked: &Unpacked, history: Option<&[String]>, current: &[String]) {

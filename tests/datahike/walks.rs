@@ -1,8 +1,9 @@
 //! Walks through indices: everything once, or without the subtrees they are told to leave out.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use packstone::Result;
+use packstone::datahike::node::{Address, SlotHash};
 use packstone::datahike::walk::{VisitedLeaf, WalkError};
 use packstone::datahike::{Head, IndexRoot, NodeKey, Stamp, Store, StoreKey, Unreadable, Visitor, Walk, WalkStats};
 use packstone::error::DecodeError;
@@ -13,6 +14,9 @@ use crate::world::Unpacked;
 struct Collected {
     datoms: Vec<String>,
     leaves: Vec<NodeKey>,
+    /// How many datoms each leaf has, in the order of `leaves`.
+    counts: Vec<usize>,
+    stamps: Vec<(NodeKey, Option<Stamp>)>,
     known: HashSet<NodeKey>,
 }
 
@@ -23,13 +27,15 @@ impl Visitor for Collected {
 
     fn leaf(&mut self, leaf: &VisitedLeaf<'_, '_>) -> Result<()> {
         self.leaves.push(leaf.key);
+        self.counts.push(leaf.datoms.len());
+        self.stamps.push((leaf.key, leaf.stamp));
         self.datoms.extend(leaf.datoms.iter().map(|datom| format!("{datom:?}")));
         Ok(())
     }
 
-    fn branch(&mut self, _: &NodeKey, stamp: Option<Stamp>, children: &[NodeKey]) -> Result<()> {
+    fn branch(&mut self, node: &NodeKey, stamp: Option<Stamp>, children: &[NodeKey]) -> Result<()> {
         assert!(!children.is_empty());
-        let _: Option<Stamp> = stamp;
+        self.stamps.push((*node, stamp));
         Ok(())
     }
 }
@@ -94,10 +100,51 @@ fn a_node_with_another_difference_is_another_node() {
     let head = store.head("db").unwrap();
     let mut slots = 0;
     for root in roots(&head) {
-        let (collected, _) = walk(&store, &root, HashSet::new()).unwrap();
-        slots += collected.leaves.iter().filter(|key| key.slot.is_some()).count();
+        let (all, _) = walk(&store, &root, HashSet::new()).unwrap();
+        let different: Vec<NodeKey> = all.leaves.iter().copied().filter(|key| key.slot.is_some()).collect();
+        slots += different.len();
+        // Who knows what is stored there, or that with another difference, does not know the leaf.
+        let stored = different.iter().map(|key| NodeKey { slot: None, ..*key });
+        let other = different.iter().map(|key| NodeKey { slot: key.slot.map(|hash| hash.map(|byte| !byte)), ..*key });
+        let (again, stats) = walk(&store, &root, stored.chain(other).collect()).unwrap();
+        assert_eq!((stats.skipped, again.datoms), (0, all.datoms));
+        let (rest, stats) = walk(&store, &root, different.iter().copied().collect()).unwrap();
+        assert_eq!(stats.skipped, different.len() as u64);
+        assert_eq!(rest.leaves, all.leaves.into_iter().filter(|key| key.slot.is_none()).collect::<Vec<_>>());
     }
     assert!(slots > 0, "the fixture has leaves that are not as stored");
+}
+
+#[test]
+fn a_leaf_that_only_its_difference_changed_is_another_node_at_the_same_address() {
+    let unpacked = Unpacked::fixture("store-diffbuf");
+    let store = unpacked.store();
+    // By address: with which difference, and how many datoms.
+    let mut seen: HashMap<Address, HashMap<Option<SlotHash>, usize>> = HashMap::new();
+    for (_, head) in unpacked.heads(20) {
+        unpacked.put_head(&head);
+        let (all, _) = walk(&store, &store.head("db").unwrap().eavt, HashSet::new()).unwrap();
+        for (key, count) in all.leaves.iter().zip(all.counts) {
+            let old = seen.entry(key.address.unwrap()).or_default().insert(key.slot, count);
+            assert!(old.is_none_or(|old| old == count), "one key, two nodes: {key:?}");
+        }
+    }
+    let changed = |nodes: &&HashMap<_, usize>| nodes.values().collect::<HashSet<_>>().len() > 1;
+    assert!(seen.values().filter(changed).count() > 0, "a leaf changes where it is");
+}
+
+#[test]
+fn every_node_comes_with_the_stamp_of_its_blob() {
+    for name in ["store-bf8", "store-diffbuf", "store1607"] {
+        let unpacked = Unpacked::fixture(name);
+        let store = unpacked.store();
+        let (all, stats) = walk(&store, &store.head("db").unwrap().eavt, HashSet::new()).unwrap();
+        assert_eq!(all.stamps.len() as u64, stats.leaves + stats.branches, "{name}");
+        let keys: Vec<_> = all.stamps.iter().map(|(key, _)| StoreKey::address(&key.address.unwrap())).collect();
+        let stamps: Vec<_> = all.stamps.into_iter().map(|(_, stamp)| stamp).collect();
+        assert!(stamps.iter().all(Option::is_some), "{name}");
+        assert_eq!(stamps, store.home().stamps(&keys).unwrap(), "{name}");
+    }
 }
 
 #[test]

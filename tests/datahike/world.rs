@@ -15,6 +15,9 @@ use packstone::source::datoms::Location;
 use packstone::target::datoms::{self as target, Format};
 use tempfile::TempDir;
 
+use crate::heads;
+use crate::unpack::{packed, unpack};
+
 /// A folder with a store of the fixtures in it.
 pub struct Unpacked {
     folder: TempDir,
@@ -24,28 +27,13 @@ pub struct Unpacked {
 impl Unpacked {
     /// A store that stands in the repository.
     pub fn fixture(name: &str) -> Self {
-        let packed = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/datahike/{name}.tar.zst"));
-        let name = if name == "a-small-history" { "store" } else { name };
-        Self::of(&packed, name)
+        Self::of(&packed(name), if name == "a-small-history" { "store" } else { name })
     }
 
     /// One folder of an archive.
     pub fn of(packed: &Path, name: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut decoder = zstd::stream::read::Decoder::new(std::fs::File::open(packed).unwrap()).unwrap();
-        decoder.window_log_max(27).unwrap();
-        for entry in tar::Archive::new(decoder).entries().unwrap() {
-            let mut entry = entry.unwrap();
-            let path = entry.path().unwrap().into_owned();
-            let path = path.strip_prefix("./").unwrap_or(&path).to_string_lossy().into_owned();
-            // Some archives name files twice, the second time as links to themselves.
-            if entry.header().entry_type().is_hard_link() {
-                continue;
-            }
-            if path.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '.'])) {
-                entry.unpack_in(folder.path()).unwrap();
-            }
-        }
+        unpack(packed, name, folder.path());
         Self { folder, name: name.to_owned() }
     }
 
@@ -77,41 +65,22 @@ impl Unpacked {
         let [Value::Uuid(parent)] = head.parents.as_slice() else { panic!("one parent: {:?}", head.parents) };
         let blob = store.blob(StoreKey::address(parent)).unwrap().expect("the fixture keeps its commits");
         let older = Head::decode(branch, &blob).unwrap();
-        // The value of the commit under the metadata of the branch.
         let now = std::fs::read(self.head_file(branch)).unwrap();
-        let meta_len = u32::from_be_bytes(now[4..8].try_into().unwrap()) as usize;
-        ([&now[..20 + meta_len], &blob.bytes].concat(), older)
+        (heads::as_head(&now, &blob.bytes), older)
     }
 
     pub fn head_file(&self, branch: &str) -> PathBuf {
-        self.path().join(StoreKey::keyword(branch).file_name())
+        heads::head_file(&self.path(), branch)
     }
 
-    /// The heads of the main branch as files, oldest first, as far as their commits are kept and their nodes were not used
-    /// again, each with its latest transaction.
+    /// The heads that the main branch has had, oldest first, each with its latest transaction.
     pub fn heads(&self, most: usize) -> Vec<(i64, Vec<u8>)> {
-        let store = self.store();
-        let now = std::fs::read(self.head_file("db")).unwrap();
-        let meta_len = u32::from_be_bytes(now[4..8].try_into().unwrap()) as usize;
-        let mut head = store.head("db").unwrap();
-        let mut heads = vec![(head.max_tx, now.clone())];
-        while heads.len() < most {
-            let [Value::Uuid(parent)] = head.parents.as_slice() else { break };
-            let Some(blob) = store.blob(StoreKey::address(parent)).unwrap() else { break };
-            let Ok(older) = Head::decode("db", &blob) else { break };
-            // The value of the older record under the metadata of the branch.
-            heads.push((older.max_tx, [&now[..20 + meta_len], &blob.bytes].concat()));
-            head = older;
-        }
-        heads.reverse();
-        heads
+        heads::heads(&self.path(), &self.store(), most)
     }
 
     /// Puts a head of the main branch in its place as Datahike does it.
     pub fn put_head(&self, bytes: &[u8]) {
-        let new = self.head_file("db").with_extension("ksv.new");
-        std::fs::write(&new, bytes).unwrap();
-        std::fs::rename(new, self.head_file("db")).unwrap();
+        heads::put_head(&self.path(), bytes);
     }
 
     /// Takes a branch back by one commit that has other datoms.
@@ -130,17 +99,6 @@ impl Unpacked {
     pub fn answer(&self, view: &str) -> Vec<String> {
         lines(&std::fs::read(self.folder.path().join(format!("{}.{view}.edn", self.name))).unwrap())
     }
-}
-
-/// A folder of all fixtures, beside the repository where the project is developed.
-pub fn shared() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/fixtures");
-    let folder = std::env::var_os("PACKSTONE_SHARED_FIXTURES").map_or(folder, PathBuf::from);
-    if !folder.is_dir() {
-        eprintln!("skipped: the large fixtures are not here");
-        return None;
-    }
-    Some(folder)
 }
 
 /// Datoms of an answer, each as this program prints it, sorted.

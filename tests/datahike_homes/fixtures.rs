@@ -1,7 +1,6 @@
 //! Datahike's own stores, copied into every home.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::process::Command;
 
 use packstone::datahike::{Home, Store, home};
@@ -9,28 +8,18 @@ use tempfile::TempDir;
 
 use crate::place::places;
 use crate::proxy::Proxy;
+use crate::unpack::{packed, unpack};
 
-const ARCHIVE: &str = "../shared/fixtures/datahike-stores.tar.zst";
-
-/// Those of its stores that are copied: of two versions of Datahike, of several branches.
+/// The stores that are copied: of two versions of Datahike, of several branches.
 const STORES: [&str; 3] = ["store-a", "store-bf8", "store1607"];
 
 /// The stores, unpacked.
-fn stores() -> Option<TempDir> {
-    let Ok(archive) = File::open(ARCHIVE) else {
-        eprintln!("skipped: {ARCHIVE} is not there");
-        return None;
-    };
+fn stores() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let mut archive = tar::Archive::new(zstd::stream::read::Decoder::new(archive).unwrap());
-    for entry in archive.entries().unwrap() {
-        let mut entry = entry.unwrap();
-        let is_wanted = STORES.iter().any(|store| entry.path().unwrap().starts_with(store));
-        if is_wanted {
-            entry.unpack_in(folder.path()).unwrap();
-        }
+    for name in STORES {
+        unpack(&packed(name), name, folder.path());
     }
-    Some(folder)
+    folder
 }
 
 /// Copies all blobs, heads last.
@@ -44,7 +33,7 @@ pub fn copy(from: &dyn Home, to: &dyn Home) {
 
 #[test]
 fn a_copied_store_holds_the_same_blobs_and_branches() {
-    let Some(stores) = stores() else { return };
+    let stores = stores();
     for name in STORES {
         let path = stores.path().join(name);
         let original = home::open(path.to_str().unwrap()).unwrap();
@@ -73,7 +62,7 @@ fn contents(home: &dyn Home) -> BTreeMap<packstone::datahike::StoreKey, bytes::B
 
 #[test]
 fn a_backup_from_any_home_has_the_roots_of_the_file_store() {
-    let Some(stores) = stores() else { return };
+    let stores = stores();
     let path = stores.path().join("store-a");
     let work = tempfile::tempdir().unwrap();
     std::fs::write(work.path().join("key"), "a key file has at least 32 bytes in it").unwrap();

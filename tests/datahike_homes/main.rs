@@ -12,3 +12,5 @@ mod passwords;
 mod place;
 mod proxy;
 mod requests;
+#[path = "../fixtures/unpack.rs"]
+mod unpack;

@@ -1,15 +1,22 @@
 //! Stores of real Datahike, taken apart and written again.
 //!
-//! The stores are those of the fixtures beside the repository; without them only the store in `tests/fixtures` is used.
+//! Some of the stores stand in the repository; the others are those of the large fixtures.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "../../../tests/fixtures/shared.rs"]
+mod shared;
+#[path = "../../../tests/fixtures/unpack.rs"]
+mod unpack;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 
 use tempfile::TempDir;
+
+use self::shared::shared;
+use self::unpack::{packed, unpack};
 
 use super::*;
 use crate::datahike::encode_node::{self, Child};
@@ -18,45 +25,38 @@ use crate::datahike::node::{Address, Node};
 use crate::datahike::{Compression, Head, IndexOrder, IndexRoot, Store, field, hasch};
 use crate::record::datom::{Datom, edn};
 
-/// What the fixtures hold: archive, store in it, whether its generation is the one that is written.
-const STORES: [(&str, &str, bool); 12] = [
-    ("datahike-stores", "store-a", true),
-    ("datahike-stores", "store-bf8", true),
+/// Stores that stand in the repository: archive, store in it, whether its generation is the one that is written.
+const PACKED: [(&str, &str, bool); 7] = [
+    ("store-a", "store-a", true),
+    ("store-bf8", "store-bf8", true),
+    ("store-crypto", "store-crypto", true),
+    ("store-diffbuf", "store-diffbuf", true),
+    ("store-attrrefs", "store-attrrefs", true),
+    ("store1607", "store1607", false),
+    ("a-small-history", "store", false),
+];
+
+/// The same of the large fixtures.
+const SHARED: [(&str, &str, bool); 5] = [
     ("datahike-stores", "store-nograph", true),
-    ("datahike-stores", "store-crypto", true),
-    ("datahike-stores", "store-diffbuf", true),
-    ("datahike-stores", "store-attrrefs", true),
-    ("datahike-stores", "store1607", false),
     ("head-small-history/store", "store", true),
-    ("a-small-history/store", "store", false),
     ("h-small-importable/store", "store", false),
     ("e-attribute-refs/store", "store", false),
     ("c-200k/stores", "store", false),
 ];
 
-/// Unpacks the fixtures; nothing where they are not.
+/// Unpacks all that are here.
 fn unpacked(into: &Path) -> Vec<(String, PathBuf, bool)> {
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/fixtures");
-    let fixtures = match std::env::var_os("PACKSTONE_FIXTURES") {
-        Some(path) => PathBuf::from(path),
-        None => fixtures,
-    };
+    let here = PACKED.map(|(archive, store, same)| (packed(archive), archive, store, same));
+    let beside = shared().map(|shared| {
+        SHARED.map(|(archive, store, same)| (shared.join(format!("{archive}.tar.zst")), archive, store, same))
+    });
     let mut found = Vec::new();
-    for (archive, store, same) in STORES {
-        let file = fixtures.join(format!("{archive}.tar.zst"));
+    for (file, archive, store, same) in here.into_iter().chain(beside.into_iter().flatten()) {
         let place = into.join(archive);
-        if !file.is_file() {
-            continue;
-        }
         std::fs::create_dir_all(&place).unwrap();
-        let unpack = "zstd -dc --long=27 \"$1\" | tar x -C \"$2\" --no-anchored \"$3\"";
-        let mut command = Command::new("sh");
-        let status = command.args(["-c", unpack, "sh"]).arg(&file).arg(&place).arg(store).status().unwrap();
-        assert!(status.success(), "{}", file.display());
+        unpack(&file, store, &place);
         found.push((format!("{archive}/{store}"), place.join(store), same));
-    }
-    if found.is_empty() {
-        eprintln!("skipped: no fixtures beside the repository");
     }
     found
 }
