@@ -126,19 +126,19 @@ class Migration:
 
     def judge_way(self, truth, kills, summary):
         """It got there commit by commit."""
-        counts = self.counts
+        counts = {**self.counts, "cut-over": summary["transactions"]}
         # A run that is killed while it writes the target is gone on with by one that writes it again.
         whole = counts["writing"] + summary["rewrites"]
         if not 1 <= whole <= 1 + kills:
             raise Failed(f"the target was written whole {whole} times, with {kills} kills: {counts}, {summary}")
         if self.vanishing:
-            if counts["applied"] + counts["lost"] == 0:
-                raise Failed(f"nothing reached the target while the writer worked: {counts}")
+            if counts["applied"] + counts["lost"] + counts["cut-over"] == 0:
+                raise Failed(f"nothing reached the target after it was written: {counts}")
             return
         if counts["lost"]:
             raise Failed(f"source and target were compared {counts['lost']} times, although all nodes stay")
         least = 1 if kills else max(1, truth["commits"] // 4)
-        if counts["applied"] == 0 or counts["transactions"] < least:
+        if counts["transactions"] + counts["cut-over"] < least:
             raise Failed(f"less than {least} of {truth['commits']} transactions reached the target in commits: {counts}")
 
     def err_text(self):
