@@ -75,7 +75,7 @@ def run(args, mode, options, work):
         said = done.stdout + done.stderr
         seen["told"] += len(re.findall(r"since its parent", said))
         seen["compared, the same"] += len(re.findall(r"gives the same", said))
-        for reason in re.findall(r"is read from its beginning: (.*)", said):
+        for reason in re.findall(r"(?:is read from its beginning|could not be compared): (.*)", said):
             why[re.sub(r"[0-9a-f]{8}-[-0-9a-f]+", "ID", reason)] += 1
         if done.returncode != 0:
             ok = False
