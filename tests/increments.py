@@ -85,7 +85,7 @@ def run(args, mode, options, work):
             break
         told = re.findall(r"branch :(\S+) since its parent: .* (\d+) left out", said)
         same = re.findall(r"branch :(\S+): the increment gives the same", said)
-        reasons = re.findall(r"branch :(\S+) is read from its beginning: (.*)", said)
+        reasons = re.findall(r"branch :(\S+) (?:is read from its beginning|could not be compared): (.*)", said)
         seen["told"] += len(told)
         seen["compared, the same"] += len(same)
         seen["nodes left out"] += sum(int(left_out) for _, left_out in told if not quiet)
