@@ -12,3 +12,4 @@ mod passwords;
 mod place;
 mod proxy;
 mod requests;
+mod servers;
