@@ -5,8 +5,8 @@
 //! names of the classes on the JVM; numbers of all classes sort among each other by size.
 //!
 //! Clojure's order is not one in two places, where the bytes decide: it holds NaN to be equal to every number (here it
-//! follows all numbers), and it rounds exact numbers when it compares them with doubles (here they are never rounded,
-//! though decimals and ratios are only told apart within 512 bits). Maps, sets and regular expressions, which have no
+//! follows all numbers), and it rounds exact numbers when it compares them with doubles (here they are never rounded; of
+//! ratios with the same 512 bits, or beyond 10^20000, the bytes decide which comes first). Maps, sets and regular expressions, which have no
 //! order in Clojure, sort by their canonical bytes; URIs as text, their scheme in lower case.
 
 use num_bigint::{BigInt, BigUint, Sign};
@@ -14,10 +14,12 @@ use num_bigint::{BigInt, BigUint, Sign};
 use crate::record::datom::fressian::put_units;
 use crate::record::datom::{Attribute, Datom, EncodeError, Value, encode_value};
 
-/// Bits of decimals and ratios that are looked at.
+/// Bits that are looked at first: whatever has more is told apart by what comes behind them.
 const FRACTION_BITS: u64 = 512;
-/// Scales of decimals are taken to be at most this large, so that they can be looked at at all.
-const SCALE_LIMIT: i32 = 20_000;
+/// Decimals beyond such a power of ten, or below its inverse, are compared by their digits alone.
+const EXPONENT_LIMIT: i64 = 20_000;
+/// Bits of ratios that are reduced: Clojure's are already.
+const REDUCED_BITS: u64 = 4096;
 
 /// An order of datoms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -150,7 +152,7 @@ pub fn put_value(value: &Value<'_>, out: &mut Vec<u8>) -> Result<(), EncodeError
         }
         Value::BigInt(number) => {
             out.push(class::NUMBER);
-            put_fraction(number, &BigUint::from(1u8), out);
+            put_decimal(number, 0, out);
         }
         Value::Double(number) => {
             out.push(class::NUMBER);
@@ -162,21 +164,15 @@ pub fn put_value(value: &Value<'_>, out: &mut Vec<u8>) -> Result<(), EncodeError
         }
         Value::BigDecimal(decimal) => {
             out.push(class::NUMBER);
-            let scale = decimal.scale.clamp(-SCALE_LIMIT, SCALE_LIMIT);
-            let power = BigUint::from(10u8).pow(scale.unsigned_abs());
-            if scale > 0 {
-                put_fraction(&decimal.unscaled, &power, out);
-            } else {
-                put_fraction(&(&decimal.unscaled * BigInt::from(power)), &BigUint::from(1u8), out);
-            }
+            put_decimal(&decimal.unscaled, decimal.scale, out);
         }
         Value::Ratio(numerator, denominator) => {
             out.push(class::NUMBER);
             let (sign, magnitude) = (denominator.sign(), denominator.magnitude());
             match sign {
                 Sign::NoSign => out.push(sign::NAN),
-                Sign::Plus => put_fraction(numerator, magnitude, out),
-                Sign::Minus => put_fraction(&-numerator, magnitude, out),
+                Sign::Plus => put_ratio(numerator, magnitude, out),
+                Sign::Minus => put_ratio(&-numerator, magnitude, out),
             }
         }
         Value::Char(unit) => {
@@ -320,40 +316,138 @@ fn put_binary(negative: bool, magnitude: u64, exponent: i32, out: &mut Vec<u8>) 
     }
     let leading = magnitude.leading_zeros();
     let top = exponent + 63 - leading.cast_signed();
-    put_magnitude(negative, top, &(magnitude << leading).to_be_bytes(), out);
+    put_magnitude(negative, top, &(magnitude << leading).to_be_bytes(), None, out);
 }
 
-fn put_fraction(numerator: &BigInt, denominator: &BigUint, out: &mut Vec<u8>) {
+/// An integer or a decimal.
+fn put_decimal(unscaled: &BigInt, scale: i32, out: &mut Vec<u8>) {
+    let magnitude = unscaled.magnitude();
+    if unscaled.sign() == Sign::NoSign {
+        return out.push(sign::ZERO);
+    }
+    let negative = unscaled.sign() == Sign::Minus;
+    let one = BigUint::from(1u8);
+    if scale == 0 && magnitude.bits() <= FRACTION_BITS {
+        return put_fraction(negative, magnitude, &one, Vec::new, out);
+    }
+    let digits = magnitude.to_string();
+    let exponent = digits.len() as i64 - 1 - i64::from(scale);
+    if exponent.abs() > EXPONENT_LIMIT {
+        let top = if exponent > 0 { i32::MAX } else { i32::MIN };
+        return put_magnitude(negative, top, &[], Some(decimal_tail(exponent, &digits)), out);
+    }
+    let power = BigUint::from(10u8).pow(scale.unsigned_abs());
+    let tail = || decimal_tail(exponent, &digits);
+    match scale > 0 {
+        true => put_fraction(negative, magnitude, &power, tail, out),
+        false => put_fraction(negative, &(magnitude * power), &one, tail, out),
+    }
+}
+
+/// Sorts as decimals do: where the first digit is, and the digits.
+fn decimal_tail(exponent: i64, digits: &str) -> Vec<u8> {
+    let mut tail = vec![1];
+    put_long(exponent, &mut tail);
+    tail.extend_from_slice(digits.trim_end_matches('0').as_bytes());
+    tail.push(0);
+    tail
+}
+
+fn put_ratio(numerator: &BigInt, denominator: &BigUint, out: &mut Vec<u8>) {
     let magnitude = numerator.magnitude();
     if numerator.sign() == Sign::NoSign {
         return out.push(sign::ZERO);
     }
     let negative = numerator.sign() == Sign::Minus;
+    if magnitude.bits().max(denominator.bits()) <= REDUCED_BITS {
+        let divisor = common_divisor(magnitude.clone(), denominator.clone());
+        let (magnitude, denominator) = (magnitude / &divisor, denominator / &divisor);
+        if let Some((unscaled, scale)) = as_decimal(&magnitude, &denominator) {
+            return put_decimal(&BigInt::from_biguint(numerator.sign(), unscaled), scale, out);
+        }
+        return put_fraction(negative, &magnitude, &denominator, || ratio_tail(&magnitude, &denominator), out);
+    }
+    put_fraction(negative, magnitude, denominator, || ratio_tail(magnitude, denominator), out);
+}
+
+fn common_divisor(mut a: BigUint, mut b: BigUint) -> BigUint {
+    while b != BigUint::ZERO {
+        (a, b) = (b.clone(), a % b);
+    }
+    a
+}
+
+/// A reduced ratio as a decimal, if it is one: then its denominator is made of twos and fives.
+fn as_decimal(magnitude: &BigUint, denominator: &BigUint) -> Option<(BigUint, i32)> {
+    let twos = denominator.trailing_zeros().unwrap_or(0);
+    let mut rest = denominator >> twos;
+    let mut fives = 0;
+    while &rest % 5u8 == BigUint::ZERO {
+        rest /= 5u8;
+        fives += 1;
+    }
+    let scale = twos.max(fives);
+    if rest != BigUint::from(1u8) {
+        return None;
+    }
+    let power = |base: u8, times: u64| BigUint::from(base).pow(u32::try_from(times).unwrap_or(u32::MAX));
+    let unscaled = magnitude * power(2, scale - twos) * power(5, scale - fives);
+    Some((unscaled, i32::try_from(scale).ok()?))
+}
+
+/// Tells ratios apart, in no order that means anything.
+fn ratio_tail(magnitude: &BigUint, denominator: &BigUint) -> Vec<u8> {
+    let mut tail = vec![2];
+    put_escaped(magnitude.to_bytes_be().into_iter(), &mut tail);
+    put_escaped(denominator.to_bytes_be().into_iter(), &mut tail);
+    tail
+}
+
+/// A ratio other than zero; `tail` tells it from others with the same first bits.
+fn put_fraction(
+    negative: bool,
+    magnitude: &BigUint,
+    denominator: &BigUint,
+    tail: impl FnOnce() -> Vec<u8>,
+    out: &mut Vec<u8>,
+) {
     let one = BigUint::from(1u8);
     let bits = |number: &BigUint| i64::try_from(number.bits()).unwrap_or(i64::MAX / 4);
     // As many bits as are wanted, and all of an integer.
     let wanted = if *denominator == one { 0 } else { bits(denominator) - bits(magnitude) };
     let shift = if *denominator == one { 0 } else { wanted + FRACTION_BITS.cast_signed() };
-    let quotient = match u64::try_from(shift) {
-        Ok(left) => (magnitude << left) / denominator,
-        Err(_) => magnitude / (denominator << shift.unsigned_abs()),
+    let (dividend, divisor) = match u64::try_from(shift) {
+        Ok(left) => (magnitude << left, denominator.clone()),
+        Err(_) => (magnitude.clone(), denominator << shift.unsigned_abs()),
     };
+    let quotient = &dividend / &divisor;
+    let is_exact = &quotient * &divisor == dividend;
     let top = bits(&quotient) - 1 - shift;
     let mut bytes = (&quotient << ((8 - quotient.bits() % 8) % 8)).to_bytes_be();
-    if *denominator != one {
-        // Between 512 and 513 bits: cut to the same number, so that equal numbers have equal bytes.
-        bytes.truncate((FRACTION_BITS / 8) as usize);
-    }
-    put_magnitude(negative, i32::try_from(top).unwrap_or(i32::MAX), &bytes, out);
+    // Cut to the same number of bits, so that equal numbers have equal bytes.
+    let cut = bytes.split_off(bytes.len().min((FRACTION_BITS / 8) as usize));
+    let tail = (!is_exact || cut.iter().any(|&byte| byte != 0)).then(tail);
+    put_magnitude(negative, i32::try_from(top).unwrap_or(i32::MAX), &bytes, tail, out);
 }
 
-/// A number other than zero: where its highest bit is, and its bits from there on.
-fn put_magnitude(negative: bool, top: i32, bits: &[u8], out: &mut Vec<u8>) {
+/// A number other than zero: where its highest bit is, its bits from there on, and what follows when there are more bits.
+fn put_magnitude(negative: bool, top: i32, bits: &[u8], tail: Option<Vec<u8>>, out: &mut Vec<u8>) {
     out.push(if negative { sign::NEGATIVE } else { sign::POSITIVE });
     let start = out.len();
     out.extend_from_slice(&(top.cast_unsigned() ^ 1 << 31).to_be_bytes());
-    let used = bits.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
-    put_escaped(bits[..used].iter().copied(), out);
+    match tail {
+        None => {
+            let used = bits.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+            put_escaped(bits[..used].iter().copied(), out);
+        }
+        Some(tail) => {
+            put_escaped(bits.iter().copied(), out);
+            // Behind the number that has these bits and no others.
+            out.pop();
+            out.push(2);
+            out.extend_from_slice(&tail);
+        }
+    }
     if negative {
         out[start..].iter_mut().for_each(|byte| *byte = !*byte);
     }
@@ -448,12 +542,82 @@ mod tests {
     }
 
     #[test]
+    fn numbers_are_told_apart_however_long_or_far_they_are() {
+        let third = |last: &str| format!("1.{}{last}M", "3".repeat(171));
+        let long = |last: &str| format!("{}{last}", "7".repeat(300));
+        let (a, b) = (third("1"), third("2"));
+        let ascending = [
+            "-1E+30000M",
+            "-1E+25000M",
+            "-1E+300M",
+            "-1E-20001M",
+            "-1E-2000000000M",
+            "1E-2000000000M",
+            "1E-30000M",
+            "1.5E-30000M",
+            "1E-20001M",
+            "1E-20000M",
+            "1E-300M",
+            &a,
+            &b,
+            "1.4M",
+            &long("1N"),
+            &long("1.5M"),
+            &long("2N"),
+            &long("2.25M"),
+            "1E+20000M",
+            "1E+20001M",
+            "1E+25000M",
+            "1.25E+25000M",
+            "1E+30000M",
+            "1E+2000000000M",
+            "##Inf",
+        ];
+        for pair in ascending.windows(2) {
+            assert!(key(pair[0]) < key(pair[1]), "{} {}", pair[0], pair[1]);
+            assert!(!key(pair[1]).starts_with(&key(pair[0])), "{} {}", pair[0], pair[1]);
+        }
+        let zeros = |count: usize| format!("1{}N", "0".repeat(count));
+        for [one, other] in [
+            ["1E+25000M", zeros(25_000).as_str()],
+            ["1E+300M", &zeros(300)],
+            ["1.0E+30000M", "10E+29999M"],
+            ["0.10M", "0.1M"],
+            ["1/10", "0.1M"],
+            ["-3/30", "-0.1M"],
+            ["1/3", "2/6"],
+            ["1.5E+300M", "15E+299M"],
+        ] {
+            assert_eq!(key(one), key(other), "{one} {other}");
+        }
+        assert_ne!(key("1/3"), key(&format!("0.{}M", "3".repeat(400))));
+        assert!(key("0.1") > key("0.1M"), "the double is a little more");
+    }
+
+    #[test]
     fn huge_scales_are_taken_in_stride() {
         assert!(key("1E+2000000000M") > key("1e300"));
         assert!(key("1E-2000000000M") > key("0"));
     }
 
     proptest! {
+        #[test]
+        fn decimals_sort_by_size(a in any::<i64>(), b in any::<i64>(), scale in 0_u32..200, lift in 0_u32..20) {
+            // Far more digits than 512 bits hold, which differ in the last ones.
+            let long = |last: i64| BigInt::from(7u8).pow(400) + last;
+            let decimal = |n: &BigInt, scale: i32| {
+                let mut out = Vec::new();
+                put_decimal(n, scale, &mut out);
+                out
+            };
+            let (small, scale) = (|n: i64| BigInt::from(n), scale.cast_signed());
+            prop_assert_eq!(decimal(&long(a), scale).cmp(&decimal(&long(b), scale)), a.cmp(&b));
+            prop_assert_eq!(decimal(&small(a), scale).cmp(&decimal(&small(b), scale)), a.cmp(&b));
+            prop_assert_eq!(decimal(&-long(a), scale).cmp(&decimal(&-long(b), scale)), b.cmp(&a));
+            let lifted = long(a) * BigInt::from(10u8).pow(lift);
+            prop_assert_eq!(decimal(&lifted, scale + lift.cast_signed()), decimal(&long(a), scale));
+        }
+
         #[test]
         fn longs_and_doubles_sort_by_size(a: i64, b: i64, x: f64, y: f64) {
             let bytes = |value: Value<'_>| { let mut out = Vec::new(); put_value(&value, &mut out).unwrap(); out };

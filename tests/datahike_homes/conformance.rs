@@ -164,7 +164,7 @@ fn an_address_that_makes_no_sense_is_refused() {
         ("sqlite:", "file is missing"),
         ("sqlite:/nowhere/store.db", "no such file"),
         ("postgres://me@host/db?table=a;b", "no name of a table"),
-        ("postgres://me@host/db?tabel=a", "`tabel` is no option here"),
+        ("postgres://me@host/db?tabel=a", "option 1 has no meaning here; there are table"),
         ("postgres://me@host/db?sslmode=maybe", "verify-full"),
         ("sqlite:/tmp?poll-ms=0", "no such file"),
     ] {

@@ -12,5 +12,6 @@ mod passwords;
 mod place;
 mod proxy;
 mod requests;
+mod servers;
 #[path = "../fixtures/unpack.rs"]
 mod unpack;

@@ -49,15 +49,28 @@ pub fn parse(text: &OsStr) -> Result<Location> {
                 "this version knows plain paths, `datoms:PATH`, `datoms:-`, `datahike:PATH` and `command:PROGRAM`",
             ))
         }
+        kind if is_address(kind, &place) => {
+            Err(Failure::usage(shown, "this is an address, but of nothing that is known")
+                .hint("a Datahike database is `datahike:ADDRESS`, in small letters; a path can begin with `./`"))
+        }
         _ => Ok(Location::Path(text.into())),
     }
 }
 
+/// Whether a word is meant as the address of something rather than as a path.
+fn is_address(kind: &str, place: &OsStr) -> bool {
+    let is_database =
+        kind.eq_ignore_ascii_case("datahike") && place.to_str().is_some_and(|place| place.contains("://"));
+    is_database || place.as_bytes().starts_with(b"//") && !kind.contains('/')
+}
+
 /// A word of the command line as it may be shown: without what stands in an address beside the place, such as a password.
 pub fn without_secrets(text: &str) -> Cow<'_, str> {
-    let (kind, place) = text.strip_prefix("datahike:").map_or(("", text), |place| ("datahike:", place));
-    match place.contains("://") && place.contains(['@', '?']) {
-        true => format!("{kind}{}", home::without_secrets(place)).into(),
+    if let Some((kind, place)) = text.split_once(':').filter(|(kind, _)| kind.eq_ignore_ascii_case("datahike")) {
+        return format!("{kind}:{}", home::without_secrets(place)).into();
+    }
+    match text.contains("://") && text.contains(['@', '?']) {
+        true => home::without_secrets(text).into(),
         false => text.into(),
     }
 }
@@ -101,10 +114,27 @@ mod tests {
             ("datahike:s3://id:hunter2@bucket/p", "datahike:s3://bucket/p"),
             ("datahike:redis://:hunter2@host:1/0", "datahike:redis://host:1/0"),
             ("datahike:/a/b@c?d", "datahike:/a/b@c?d"),
+            ("datahike:Postgres://u:hunter2@host/d", "datahike:postgres://host/d"),
+            ("Datahike:postgres://u:hunter2@host/d", "Datahike:postgres://host/d"),
+            ("Postgres://u:hunter2@host/d", "postgres://host/d"),
+            ("datahike:postgres:u:hunter2@host/d", "datahike:postgres:..."),
+            ("datahike:postgres://u:1?hunter2@host/d", "datahike:postgres:..."),
+            ("datahike:mysql://u:p@:/hunter2%40@host/d", "datahike:mysql://host/d"),
             ("s3://bucket/prefix", "s3://bucket/prefix"),
             ("--as-of", "--as-of"),
         ] {
             assert_eq!(without_secrets(text), shown);
+        }
+    }
+
+    #[test]
+    fn an_address_of_nothing_known_is_no_path() {
+        for text in ["Postgres://u:hunter2@host/d", "Datahike:postgres://u:hunter2@host/d", "ftp://u:hunter2@host/d"] {
+            let refused = parse(OsStr::new(text)).err().map(|failure| failure.to_string());
+            assert!(refused.is_some_and(|told| !told.contains("hunter2")), "{text}");
+        }
+        for path in ["./ftp://x", "a:b", "Datahike:x", "x/y://z"] {
+            assert!(matches!(parse(OsStr::new(path)), Ok(Location::Path(_))), "{path}");
         }
     }
 }

@@ -242,8 +242,28 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
+/// The scheme of an address as it is written; nothing for a path. What stands before `://` is never part of a path, so that
+/// the address of a place that is not known is refused rather than taken for a folder.
 fn remote_scheme(location: &str) -> Option<&str> {
-    location.split_once(':').map(|(scheme, _)| scheme).filter(|scheme| is_scheme(scheme))
+    let (scheme, rest) = location.split_once(':')?;
+    let is_address = rest.starts_with("//") && !scheme.contains('/');
+    (is_address || is_scheme(scheme) || remote::is_known(scheme)).then_some(scheme)
+}
+
+/// The scheme of an address, in lower case; nothing for a folder of this machine.
+pub fn scheme(location: &str) -> Option<String> {
+    remote_scheme(location).map(str::to_ascii_lowercase).filter(|scheme| scheme != "file")
+}
+
+/// The folder that a location names, unless it is the address of another place.
+pub fn folder(location: &str) -> Option<PathBuf> {
+    match remote_scheme(location) {
+        None => Some(PathBuf::from(location)),
+        Some(scheme) if scheme.eq_ignore_ascii_case("file") => {
+            Some(PathBuf::from(location[scheme.len() + 1..].trim_start_matches("//")))
+        }
+        Some(_) => None,
+    }
 }
 
 /// A location as it may be shown and stored: without user name, password and options, but for the one that names the store.
@@ -273,4 +293,44 @@ fn is_scheme(text: &str) -> bool {
 /// The name of the blob that makes a store a database.
 fn head_key() -> StoreKey {
     StoreKey::keyword(MAIN_BRANCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_told_from_a_path_whatever_its_case() {
+        for address in [
+            "Postgres://me:hunter2@host/db",
+            "POSTGRESQL://me:hunter2@host/db",
+            "JDBC:postgresql://me:hunter2@host/db",
+            "Postgres:me:hunter2@host/db",
+            "my_sql://me:hunter2@host/db",
+            "Mongo-DB://me:hunter2@host/db",
+            "x://me:hunter2@host/db",
+            "://me:hunter2@host/db",
+        ] {
+            assert!(!without_secrets(address).contains("hunter2"), "{address}");
+            assert!(!absolute(address).contains("hunter2"), "{address}");
+            assert_eq!(folder(address), None);
+        }
+        for path in ["a/b", "./a://b", "/a/b://c", "A:b", "My-Store:1"] {
+            assert_eq!((without_secrets(path).as_str(), folder(path)), (path, Some(PathBuf::from(path))));
+        }
+        assert_eq!(folder("File:///a/b"), Some(PathBuf::from("/a/b")));
+    }
+
+    #[test]
+    fn an_unknown_address_is_refused_rather_than_made_a_folder() {
+        let folder = tempfile::tempdir().expect("there is a temporary folder");
+        for address in ["Mongo://me:hunter2@host/db", "my_sql://me:hunter2@host/db", "x://me:hunter2@host/db"] {
+            let refused = create(address).err().map(|e| (e.kind(), e.to_string()));
+            let Some((crate::error::ErrorKind::Usage, told)) = refused else { panic!("{address}: {refused:?}") };
+            assert!(!told.contains("hunter2"), "{told}");
+        }
+        let file = format!("FILE://{}", folder.path().join("store").display());
+        assert!(create(&file).is_ok());
+        assert!(folder.path().join("store").is_dir());
+    }
 }

@@ -87,7 +87,13 @@ impl ObjectHome {
             .filter(|(name, _)| *name != POLL_MS)
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
-        let address = CloudAddress::parse(&format!("{}://{bucket}", url.scheme), &options, variable)?;
+        let address = CloudAddress::parse(&format!("{}://{bucket}", url.scheme), &options, variable);
+        // Behind a secret, what looks like an option may be the rest of it.
+        let has_secrets = options.iter().any(|(name, _)| name.contains("secret") || name.contains("token"));
+        let address = address.map_err(|e| match has_secrets {
+            true => url.refuse("an option has no meaning here; in one `&` is written %26"),
+            false => e,
+        })?;
         let policy = RetryPolicy {
             retries: 6,
             first_wait: Duration::from_millis(200),

@@ -20,18 +20,22 @@ pub(super) enum Intent {
 
 /// The store at an address.
 pub(super) fn store(scheme: &str, text: &str, intent: Intent, variable: Variable<'_>) -> Result<Arc<dyn Home>> {
+    // Schemes mean the same in any case: RFC 3986, 3.1.
+    let scheme = scheme.to_ascii_lowercase();
+    let text = format!("{scheme}{}", &text[scheme.len()..]);
+    let text = text.as_str();
     if let Some(inner) = text.strip_prefix(JDBC) {
         let scheme = inner.split_once(':').map_or("", |(scheme, _)| scheme);
         return store(scheme, inner, intent, variable);
     }
-    match scheme {
+    match scheme.as_str() {
         "s3" => objects(text, intent, variable),
         "postgres" | "postgresql" => postgres(text, intent, variable),
         "mysql" | "mariadb" => mysql(text, intent, variable),
         "sqlite" => sqlite(text, intent),
         "redis" | "rediss" => redis(text, intent, variable),
         "file" => {
-            let path = PathBuf::from(text.trim_start_matches("file:").trim_start_matches("//"));
+            let path = super::folder(text).unwrap_or_default();
             Ok(match intent {
                 Intent::Open => Arc::new(super::FileHome::open(path)?),
                 Intent::Create => Arc::new(super::FileHome::create(path)?),
@@ -43,6 +47,12 @@ pub(super) fn store(scheme: &str, text: &str, intent: Intent, variable: Variable
             Err(Error::new(ErrorKind::Usage, format!("{other}:..."), message))
         }
     }
+}
+
+/// Whether there is such a scheme, in any case.
+pub(super) fn is_known(scheme: &str) -> bool {
+    let known = ["jdbc", "s3", "postgres", "postgresql", "mysql", "mariadb", "sqlite", "redis", "rediss", "file"];
+    known.iter().any(|known| known.eq_ignore_ascii_case(scheme))
 }
 
 /// How often the address wants its store to be looked at.

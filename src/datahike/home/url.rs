@@ -41,24 +41,35 @@ impl StoreUrl {
     }
 
     fn take_apart(text: &str, known: Option<&[&str]>) -> Result<Self> {
-        let text = text.strip_prefix(JDBC).unwrap_or(text);
+        let text = match text.get(..JDBC.len()) {
+            Some(start) if start.eq_ignore_ascii_case(JDBC) => &text[JDBC.len()..],
+            _ => text,
+        };
         let (scheme, rest) = text.split_once(':').unwrap_or(("", text));
+        let scheme = scheme.to_ascii_lowercase();
         // Nothing of what may hold a password is shown when it cannot be told which part that is.
         let refuse = |why: String| Error::new(ErrorKind::Usage, format!("{scheme}:..."), why);
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let mut options = BTreeMap::new();
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        for (index, pair) in query.split('&').filter(|pair| !pair.is_empty()).enumerate() {
+            let number = index + 1;
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let name = decoded(name).ok_or_else(|| refuse("an option's name: bad percent-encoding".to_owned()))?;
+            // What looks like an option may be the rest of a password that holds `?` or `&`: it is never shown.
+            if pair.contains('@') && !["user", "password"].contains(&name) {
+                return Err(refuse(
+                    "`@` behind `?`: in a password `?` is written %3F, and in an option `@` %40".to_owned(),
+                ));
+            }
+            let bad = || refuse(format!("option {number}: bad percent-encoding"));
+            let name = decoded(name).ok_or_else(bad)?;
             if let Some(known) = known.filter(|known| !known.contains(&name.as_str())) {
                 let known = known.join(", ");
-                return Err(refuse(format!("`{name}` is no option here; there are {known}")));
+                return Err(refuse(format!("option {number} has no meaning here; there are {known}")));
             }
-            let value = decoded(value).ok_or_else(|| refuse(format!("option `{name}`: bad percent-encoding")))?;
-            options.insert(name, value);
+            options.insert(name, decoded(value).ok_or_else(bad)?);
         }
         let mut url = Self {
-            scheme: scheme.to_owned(),
+            scheme: scheme.clone(),
             user: None,
             password: None,
             host: None,
@@ -68,7 +79,7 @@ impl StoreUrl {
         };
         let bad = |what: &str| refuse(format!("bad percent-encoding in the {what}"));
         let Some(rest) = rest.strip_prefix("//") else {
-            if !FILES.contains(&scheme) {
+            if !FILES.contains(&scheme.as_str()) {
                 return Err(refuse(format!("`//` must follow: {scheme}://host/...")));
             }
             url.path = decoded(rest).ok_or_else(|| bad("path"))?;
@@ -251,6 +262,17 @@ mod tests {
             ("postgres:me:hunter2@host/db", "postgres:..."),
             ("jdbc:me:hunter2@host/db", "me:..."),
             ("sqlite:/a/b.db?table=c", "sqlite:/a/b.db?table=c"),
+            ("Postgres://me:hunter2@host/db", "postgres://host/db"),
+            ("JDBC:PostgreSQL://me:hunter2@host/db", "postgresql://host/db"),
+            ("s3://key:hun/ter2@bucket/id", "s3://bucket/id"),
+            ("redis://:hun%40ter2@host/0", "redis://host/0"),
+            ("mysql://me:hun:t/er@2@host/db", "mysql://host/db"),
+            ("postgresql://host/db?user=me@x&password=hunter2@y", "postgresql://host/db"),
+            // Where the password holds `?`, which part is the host cannot be told.
+            ("postgres://me:123?hunter2@host/db", "postgres:..."),
+            ("postgres://me:123?a=hunter2@host/db", "postgres:..."),
+            ("postgres://me:12/3?hunter2@host/db", "postgres:..."),
+            ("postgres://me:hun@ter?2@host/db", "postgres:..."),
         ] {
             assert_eq!(shown(text), expected);
         }
@@ -264,6 +286,11 @@ mod tests {
             "postgres://me:hunter2%@host/db",
             "postgres://me:hunter2@[::1/db",
             "postgres://host/db?passwort=hunter2",
+            "postgres://me:123?hunter2@host/db",
+            "postgres://me:1/2?table=hunter2@host/db",
+            "postgres://host/db?user=me&password=a&hunter2=x",
+            "postgres://me@host/db?password=a&hunter2",
+            "postgres://me@host/db?password=a&hunter2=%",
         ] {
             let error = StoreUrl::parse(bad, &KNOWN).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Usage);

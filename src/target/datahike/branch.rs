@@ -51,6 +51,8 @@ pub struct BranchWriter<'t> {
     row: Vec<u8>,
     references: bool,
     extent: Extent,
+    /// Datoms of which the sign of a zero is lost.
+    lost_signs: u64,
 }
 
 impl<'t> BranchWriter<'t> {
@@ -67,6 +69,7 @@ impl<'t> BranchWriter<'t> {
             row: Vec::new(),
             references: false,
             extent: Extent::new(),
+            lost_signs: 0,
         }
     }
 
@@ -80,6 +83,7 @@ impl<'t> BranchWriter<'t> {
         }
         self.references |= matches!(datom.a, Attribute::Id(_));
         self.extent.add(datom, membership != Membership::History);
+        self.lost_signs += u64::from(has_negative_zero(&datom.v));
         row::make(IndexOrder::Eavt, datom, membership.flags(), &mut self.row).map_err(|why| {
             let message = format!("the value of {:?} of entity {} cannot be written", datom.a, datom.e);
             Error::new(ErrorKind::Data, "datom", message).because(why)
@@ -89,7 +93,7 @@ impl<'t> BranchWriter<'t> {
 
     /// Writes the nodes of all indices, the schema, and keeps the head for the end.
     pub fn finish(self) -> Result<()> {
-        let Self { target, description, schema, rows, references, mut extent, .. } = self;
+        let Self { target, description, schema, rows, references, mut extent, lost_signs, .. } = self;
         let schema = schema.finish(references)?;
         let mut rows = rows.finish()?;
         let now = target.options.now;
@@ -123,11 +127,28 @@ impl<'t> BranchWriter<'t> {
         extent.add_properties(&description.properties);
         let state = State { indices, schema_key, extent, op_count: i64::try_from(put).unwrap_or(i64::MAX) };
         target.written.datoms += datoms;
+        if lost_signs > 0 {
+            let what = "datoms whose -0.0 is 0.0 in the store, as Fressian has one zero".to_owned();
+            *target.written.notes.entry(what).or_default() += lost_signs;
+        }
         for (what, count) in schema.notes {
             *target.written.notes.entry(what).or_default() += count;
         }
         target.heads.push(head(description.branch, config, state, shape, now)?);
         Ok(())
+    }
+}
+
+/// Whether there is a double in it that Fressian writes without its sign.
+fn has_negative_zero(value: &Value<'_>) -> bool {
+    let is_negative_zero = |number: &f64| *number == 0.0 && number.is_sign_negative();
+    match value {
+        Value::Double(number) => is_negative_zero(number),
+        Value::Doubles(numbers) => numbers.iter().any(is_negative_zero),
+        Value::Tuple(elements) | Value::List(elements) | Value::Set(elements) => elements.iter().any(has_negative_zero),
+        Value::Map(entries) => entries.iter().any(|(key, value)| has_negative_zero(key) || has_negative_zero(value)),
+        Value::Tagged(_, inner) => has_negative_zero(inner),
+        _ => false,
     }
 }
 

@@ -3,10 +3,8 @@
 //! What the snapshot's source said is kept where it still holds; where the store is, how its nodes are and what the datoms
 //! themselves say is made anew. Credentials that a snapshot does not hold are not made up.
 
-use std::path::Path;
-
 use crate::datahike::encode_head::Entries;
-use crate::datahike::field;
+use crate::datahike::{field, home};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::datom::{Value, edn};
 
@@ -109,15 +107,15 @@ impl Configuration {
 
 /// Where the store is, as far as a configuration says it without credentials.
 fn store(location: &str, id: [u8; 16]) -> Value<'static> {
-    let backend = match location.split_once(':').map(|(scheme, _)| scheme) {
+    let backend = match home::scheme(location).as_deref() {
         Some("s3") => "s3",
-        Some("postgres" | "postgresql" | "mysql" | "mariadb" | "sqlite") => "jdbc",
+        Some("jdbc" | "postgres" | "postgresql" | "mysql" | "mariadb" | "sqlite") => "jdbc",
         Some("redis" | "rediss") => "redis",
         _ => "file",
     };
     let mut entries = vec![(keyword("backend"), keyword(backend)), (keyword("id"), Value::Uuid(id))];
-    if backend == "file" {
-        let path = std::path::absolute(Path::new(location)).unwrap_or_else(|_| Path::new(location).to_owned());
+    if let Some(path) = home::folder(location) {
+        let path = std::path::absolute(&path).unwrap_or(path);
         entries.push((keyword("path"), Value::String(path.to_string_lossy().into_owned().into_bytes().into())));
     }
     Value::Map(entries)

@@ -432,3 +432,54 @@ fn attributes_as_ids_need_the_schema_that_names_them() {
     branch.put(&edn::parse_datom_line(b"[1 55 \"Ada\" 536870913 true]").unwrap(), Membership::Both).unwrap();
     assert!(branch.finish().err().unwrap().to_string().contains("db/ident"));
 }
+
+/// A store of these datoms, and what was said when it was written.
+fn written_with(lines: &[String]) -> (TempDir, Written) {
+    let folder = TempDir::new().unwrap();
+    let home: Arc<dyn Home> = Arc::new(FileHome::create(folder.path().join("store")).unwrap());
+    let mut target = Target::create(home, "store", Options::default()).unwrap();
+    let mut branch = target.branch(Description { branch: "db".to_owned(), keep_history: true, ..Default::default() });
+    for line in lines {
+        branch.put(&edn::parse_datom_line(line.as_bytes()).unwrap(), Membership::Both).unwrap();
+    }
+    branch.finish().unwrap();
+    (folder, target.finish().unwrap())
+}
+
+#[test]
+fn decimals_that_differ_far_behind_the_point_or_before_it_are_all_written() {
+    let threes = "3".repeat(171);
+    let values =
+        [format!("1.{threes}1M"), format!("1.{threes}2M"), "1E+30000M".into(), "1E+25000M".into(), "1E-30000M".into()];
+    let lines: Vec<_> = values.iter().map(|value| format!("[1 :a/b {value} 536870913 true]")).collect();
+    let (_folder, written) = written_with(&lines);
+    assert_eq!((written.datoms, written.notes), (5, BTreeMap::new()));
+    // What is equal for Datahike still is.
+    let (_folder, written) = written_with(&["1.50M", "1.5M"].map(|value| format!("[1 :a/b {value} 536870913 true]")));
+    assert_eq!(written.notes.values().copied().collect::<Vec<_>>(), [1]);
+}
+
+#[test]
+fn a_zero_that_loses_its_sign_is_noted() {
+    let values = ["-0.0", "[1.0 -0.0]", "0.0", "1.0", "[0.0]", "-0.0M"];
+    let line = |(e, value): (usize, &str)| format!("[{} :a/b {value} 536870913 true]", e + 1);
+    let (_folder, written) = written_with(&values.into_iter().enumerate().map(line).collect::<Vec<_>>());
+    let notes: Vec<_> = written.notes.into_iter().collect();
+    let [(what, 2)] = notes.as_slice() else { panic!("{notes:?}") };
+    assert!(what.contains("-0.0"), "{what}");
+}
+
+#[test]
+fn what_is_kept_of_where_the_store_is_has_no_password() {
+    for location in ["Postgres://me:hunter2@host/db", "jdbc:mysql://me:hunter2@host/db", "s3://bucket/id?x=hunter2"] {
+        let folder = TempDir::new().unwrap();
+        let home: Arc<dyn Home> = Arc::new(FileHome::create(folder.path().join("store")).unwrap());
+        let mut target = Target::create(Arc::clone(&home), location, Options::default()).unwrap();
+        target.branch(Description { branch: "db".to_owned(), ..Default::default() }).finish().unwrap();
+        target.finish().unwrap();
+        for key in home.list().unwrap() {
+            let blob = home.get(key).unwrap().unwrap();
+            assert!(!blob.windows(7).any(|window| window == b"hunter2"), "{location}");
+        }
+    }
+}

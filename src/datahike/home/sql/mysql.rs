@@ -42,6 +42,8 @@ impl MySql {
             .db_name(Some(&url.path))
             // What the server says of its own socket may be out of reach, or another server's.
             .prefer_socket(false)
+            // Otherwise a server that commits nothing by itself shows a kept connection the same moment for ever.
+            .init(vec!["SET autocommit = 1"])
             .tcp_connect_timeout(Some(CONNECT))
             .read_timeout(Some(SILENCE))
             .write_timeout(Some(SILENCE))

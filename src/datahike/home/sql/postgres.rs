@@ -26,6 +26,8 @@ use crate::error::{Error, ErrorKind, Result};
 const CONNECT: Duration = Duration::from_secs(30);
 /// A connection on which nothing is acknowledged for so long is broken.
 const SILENCE: Duration = Duration::from_secs(60);
+/// How long a statement may take, also when it waits for another's lock.
+const STATEMENT: Duration = Duration::from_secs(120);
 
 /// A server, and how to talk to it.
 pub(in crate::datahike::home) struct Postgres {
@@ -77,6 +79,7 @@ impl Connect for Postgres {
             None => self.config.connect(NoTls),
         }
         .map(|client| Kept(Some(client)))
+        .and_then(|mut kept| kept.limit_statements().map(|()| kept))
         .map_err(failure)
     }
 }
@@ -87,6 +90,19 @@ pub(in crate::datahike::home) struct Kept(Option<Client>);
 impl Kept {
     fn client(&mut self) -> &mut Client {
         self.0.as_mut().expect("it is there until this is dropped")
+    }
+
+    /// Not among what a connection begins with: poolers refuse what they do not know there.
+    fn limit_statements(&mut self) -> Result<(), ::postgres::Error> {
+        let ms = STATEMENT.as_millis();
+        let set = format!("SET statement_timeout = {ms}; SET lock_timeout = {ms}");
+        match self.client().batch_execute(&set) {
+            Err(refused) if refused.as_db_error().is_some() && !refused.is_closed() => {
+                tracing::debug!(%refused, "the server takes no limits of time");
+                Ok(())
+            }
+            result => result,
+        }
     }
 }
 
@@ -257,5 +273,26 @@ impl ServerCertVerifier for Whoever {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn statements_have_a_limit_of_time() {
+        let Ok(url) = std::env::var("SVC_PG_URL") else {
+            eprintln!("skipped: SVC_PG_URL is not set");
+            return;
+        };
+        let url = StoreUrl::parse(&url, &[]).unwrap();
+        let mut connection = Postgres::of(&url, &|_| None).unwrap().connect().unwrap();
+        for name in ["statement_timeout", "lock_timeout"] {
+            let row = connection.client().query_one(&format!("SHOW {name}"), &[]).unwrap();
+            assert_eq!(row.get::<_, String>(0), "2min", "{name}");
+        }
     }
 }

@@ -11,8 +11,9 @@ use crate::record::datom::{BigDecimal, Value};
 
 /// How deep values may nest.
 const DEPTH_LIMIT: u32 = 64;
-/// How many bytes of cached values may be handed out again, so that a small document cannot grow without bound.
-const REPEATED_LIMIT: usize = 1 << 30;
+/// How much memory the values of a document may take, so that a small one cannot grow without bound: a byte is enough for a
+/// number, and for all of a value that occurred before.
+const WEIGHT_LIMIT: usize = 128 << 20;
 
 /// Reads one document.
 pub struct Reader<'b> {
@@ -23,7 +24,10 @@ pub struct Reader<'b> {
     /// `None` while the value of a slot is being read.
     priority: Vec<Option<Value<'b>>>,
     structs: Vec<(String, usize)>,
-    repeated: usize,
+    /// Roughly the bytes that the values take which were handed out, and those that are being read.
+    weight: usize,
+    /// The same for those that may be referred to again.
+    cached_weight: usize,
 }
 
 const fn invalid(what: &'static str) -> DecodeError {
@@ -33,7 +37,15 @@ const fn invalid(what: &'static str) -> DecodeError {
 impl<'b> Reader<'b> {
     /// A reader of the document in `bytes`.
     pub fn new(bytes: &'b [u8]) -> Self {
-        Self { bytes, position: 0, footer_start: 0, priority: Vec::new(), structs: Vec::new(), repeated: 0 }
+        Self {
+            bytes,
+            position: 0,
+            footer_start: 0,
+            priority: Vec::new(),
+            structs: Vec::new(),
+            weight: 0,
+            cached_weight: 0,
+        }
     }
 
     /// Where the next value begins.
@@ -77,7 +89,10 @@ impl<'b> Reader<'b> {
             }
             let mut elements = self.list_start()?;
             while self.list_more(&mut elements)? {
+                // What is handed out is no longer held here.
+                let before = self.weight;
                 on_element(self.read(3)?)?;
+                self.weight = before;
             }
         }
         Ok(rest)
@@ -121,8 +136,9 @@ impl<'b> Reader<'b> {
             return Err(DecodeError::TooLarge("nesting"));
         }
         let deeper = depth + 1;
+        let before = self.weight;
         let signed = |base: u8| i64::from(code) - i64::from(base);
-        Ok(match code {
+        let value = match code {
             0x00..=0x3f => Value::Long(i64::from(code)),
             0x40..=0x5f => Value::Long(signed(0x50) << 8 | self.unsigned(1)?),
             0x60..=0x6f => Value::Long(signed(0x68) << 16 | self.unsigned(2)?),
@@ -130,7 +146,7 @@ impl<'b> Reader<'b> {
             0x74..=0x77 => Value::Long(signed(0x76) << 32 | self.unsigned(4)?),
             0x78..=0x7b => Value::Long(signed(0x7a) << 40 | self.unsigned(5)?),
             0x7c..=0x7f => Value::Long(signed(0x7e) << 48 | self.unsigned(6)?),
-            0x80..=0x9f => self.cached(usize::from(code - 0x80))?,
+            0x80..=0x9f => return self.cached(usize::from(code - 0x80)),
             0xa0..=0xaf => self.cached_struct(usize::from(code - 0xa0), depth)?,
             0xb0 | 0xb3 | 0xb2 | 0xb5 => {
                 let len = self.count(deeper)?;
@@ -175,7 +191,7 @@ impl<'b> Reader<'b> {
             0xca => Value::Keyword(self.name(deeper)?),
             0xcc => {
                 let index = self.count(deeper)?;
-                self.cached(index)?
+                return self.cached(index);
             }
             0xcd => {
                 let slot = self.priority.len();
@@ -183,13 +199,15 @@ impl<'b> Reader<'b> {
                 let value = self.read(deeper)?;
                 // A reset inside the value has emptied the cache: then there is no slot left to fill.
                 if let Some(slot) = self.priority.get_mut(slot) {
+                    let weight = weight(&value);
                     *slot = Some(value.clone());
+                    self.cache(weight)?;
                 }
-                value
+                return Ok(value);
             }
             0xcf => {
                 self.footer()?;
-                self.read(deeper)?
+                return self.read(deeper);
             }
             0xd0..=0xd7 => Value::Bytes(Cow::Borrowed(self.take(usize::from(code - 0xd0))?)),
             0xd8 | 0xd9 => Value::Bytes(self.chunks(code, 0xd8, 0xd9, None, deeper)?),
@@ -202,6 +220,7 @@ impl<'b> Reader<'b> {
                 let Value::String(tag) = self.read(deeper)? else { return Err(invalid("struct tag")) };
                 let tag = String::from_utf8(tag.into_owned()).map_err(|_| invalid("struct tag"))?;
                 let components = self.count(deeper)?;
+                self.cache(size_of::<(String, usize)>() + tag.len())?;
                 self.structs.push((tag, components));
                 self.cached_struct(self.structs.len() - 1, depth)?
             }
@@ -225,26 +244,50 @@ impl<'b> Reader<'b> {
             0xfc => Value::Double(1.0),
             0xfe => {
                 self.reset();
-                self.read(deeper)?
+                return self.read(deeper);
             }
             0xff => Value::Long(-1),
             0xb6..=0xbf | 0xc2 | 0xcb | 0xce | 0xf1..=0xf4 | 0xfd => return Err(invalid("Fressian code")),
-        })
+        };
+        if !is_collection(&value) {
+            // What it was made of is gone.
+            self.weight = before;
+        }
+        self.add(own_weight(&value))?;
+        Ok(value)
+    }
+
+    /// Counts memory that a value takes.
+    fn add(&mut self, weight: usize) -> Result<(), DecodeError> {
+        self.weight = self.weight.saturating_add(weight);
+        self.limit()
+    }
+
+    /// Counts memory that the cache takes.
+    fn cache(&mut self, weight: usize) -> Result<(), DecodeError> {
+        self.cached_weight = self.cached_weight.saturating_add(weight);
+        self.limit()
+    }
+
+    fn limit(&self) -> Result<(), DecodeError> {
+        match self.weight.saturating_add(self.cached_weight) > WEIGHT_LIMIT {
+            true => Err(DecodeError::TooLarge("values of one document")),
+            false => Ok(()),
+        }
     }
 
     fn reset(&mut self) {
         self.priority.clear();
         self.structs.clear();
+        self.cached_weight = 0;
     }
 
     fn cached(&mut self, index: usize) -> Result<Value<'b>, DecodeError> {
         let slot = self.priority.get(index).ok_or(invalid("cache index"))?;
-        let value = slot.as_ref().ok_or(invalid("cache slot that refers to itself"))?;
-        self.repeated = self.repeated.saturating_add(weight(value));
-        if self.repeated > REPEATED_LIMIT {
-            return Err(DecodeError::TooLarge("repetition of cached values"));
-        }
-        Ok(value.clone())
+        let weight = weight(slot.as_ref().ok_or(invalid("cache slot that refers to itself"))?);
+        // Before it is copied.
+        self.add(weight)?;
+        self.priority.get(index).cloned().flatten().ok_or(invalid("cache index"))
     }
 
     fn elements(&mut self, len: usize, depth: u32) -> Result<Vec<Value<'b>>, DecodeError> {
@@ -404,6 +447,8 @@ impl<'b> Reader<'b> {
     }
 
     fn cached_struct(&mut self, index: usize, depth: u32) -> Result<Value<'b>, DecodeError> {
+        let tag_len = self.structs.get(index).map_or(0, |(tag, _)| tag.len());
+        self.add(tag_len)?;
         let (tag, components) = self.structs.get(index).ok_or(invalid("struct cache index"))?;
         let (tag, components) = (tag.clone(), *components);
         let deeper = depth + 1;
@@ -443,21 +488,49 @@ enum Left {
     Open,
 }
 
-/// Roughly the bytes a copy of the value takes.
-fn weight(value: &Value<'_>) -> usize {
-    let own = size_of::<Value<'_>>();
-    match value {
+fn is_collection(value: &Value<'_>) -> bool {
+    matches!(value, Value::Tuple(_) | Value::List(_) | Value::Set(_) | Value::Map(_) | Value::Tagged(..))
+}
+
+/// Roughly the bytes a value takes, without those inside it.
+fn own_weight(value: &Value<'_>) -> usize {
+    let one = size_of::<Value<'_>>();
+    let big = |number: &BigInt| usize::try_from(number.bits() / 8).unwrap_or(usize::MAX);
+    let more = match value {
         Value::Tuple(elements) | Value::List(elements) | Value::Set(elements) => {
-            own + elements.iter().map(weight).sum::<usize>()
+            (elements.capacity() - elements.len()) * one
         }
-        Value::Map(entries) => own + entries.iter().map(|(key, value)| weight(key) + weight(value)).sum::<usize>(),
-        Value::Tagged(tag, value) => own + tag.len() + weight(value),
-        Value::String(Cow::Owned(text)) | Value::Bytes(Cow::Owned(text)) => own + text.len(),
-        Value::Floats(floats) => own + floats.len() * 4,
-        Value::Doubles(doubles) => own + doubles.len() * 8,
-        Value::BigInt(big) => own + usize::try_from(big.bits() / 8).unwrap_or(usize::MAX),
-        _ => own,
-    }
+        Value::Map(entries) => (entries.capacity() - entries.len()) * 2 * one,
+        Value::Keyword(Cow::Owned(text)) | Value::Symbol(Cow::Owned(text)) => text.len(),
+        Value::String(Cow::Owned(bytes))
+        | Value::Bytes(Cow::Owned(bytes))
+        | Value::Uri(Cow::Owned(bytes))
+        | Value::Regex(Cow::Owned(bytes)) => bytes.len(),
+        Value::Floats(floats) => floats.len() * 4,
+        Value::Doubles(doubles) => doubles.len() * 8,
+        Value::BigInt(number) => big(number),
+        Value::BigDecimal(number) => big(&number.unscaled),
+        Value::Ratio(numerator, denominator) => big(numerator).saturating_add(big(denominator)),
+        _ => 0,
+    };
+    one.saturating_add(more)
+}
+
+/// Roughly the bytes a copy of the value takes, with all that is inside it. Borrowed text counts: whoever keeps the value or
+/// sorts by it copies that too.
+fn weight(value: &Value<'_>) -> usize {
+    let more = match value {
+        Value::Tuple(elements) | Value::List(elements) | Value::Set(elements) => elements.iter().map(weight).sum(),
+        Value::Map(entries) => entries.iter().map(|(key, value)| weight(key) + weight(value)).sum(),
+        Value::Tagged(tag, value) => tag.len() + weight(value),
+        Value::Keyword(Cow::Borrowed(text)) | Value::Symbol(Cow::Borrowed(text)) => text.len(),
+        Value::String(Cow::Borrowed(bytes))
+        | Value::Bytes(Cow::Borrowed(bytes))
+        | Value::Uri(Cow::Borrowed(bytes))
+        | Value::Regex(Cow::Borrowed(bytes)) => bytes.len(),
+        _ => 0,
+    };
+    own_weight(value).saturating_add(more)
 }
 
 fn adler32(bytes: &[u8]) -> u32 {

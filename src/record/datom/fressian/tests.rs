@@ -139,7 +139,7 @@ fn hostile_documents_are_refused() {
     }
     // Every slot holds two copies of the one before it.
     let doubling: String = (0u8..30).map(|i| format!("cde6{0:02x}{0:02x}", 0x80 + i)).collect();
-    assert_eq!(refused(&format!("ec1fcddb61{doubling}")), DecodeError::TooLarge("repetition of cached values"));
+    assert_eq!(refused(&format!("ec1fcddb61{doubling}")), DecodeError::TooLarge("values of one document"));
 }
 
 proptest! {
@@ -245,4 +245,68 @@ proptest! {
         let order = a.encode_utf16().cmp(b.encode_utf16());
         prop_assert_eq!(units(&a).cmp(&units(&b)), order);
     }
+}
+
+/// A list that is closed, of this value, cached, and so many references to it.
+fn repeated(value: &[u8], times: usize) -> Vec<u8> {
+    let mut bytes = vec![0xed, 0xcd];
+    bytes.extend_from_slice(value);
+    // What is read inside the value takes no slot: it is slot 0.
+    bytes.extend(std::iter::repeat_n(0x80, times));
+    bytes.push(0xfd);
+    bytes
+}
+
+#[test]
+fn every_byte_of_what_is_repeated_counts() {
+    const LEN: u32 = 400_000;
+    let long = |code: &[u8], last: u8| {
+        let mut bytes = code.to_vec();
+        bytes.push(last);
+        bytes.push(0xf8);
+        bytes.extend_from_slice(&u64::from(LEN).to_be_bytes());
+        bytes.extend(std::iter::repeat_n(b'1', LEN as usize));
+        bytes
+    };
+    let decimal = [long(&[0xc7], 0xd9), vec![0]].concat();
+    let mut ratio = b"\xef\xdfratio\x02".to_vec();
+    ratio.extend(long(&[0xc6], 0xd9));
+    ratio.extend(b"\xc6\xd1\x03");
+    for (what, value) in [
+        ("keyword", long(&[0xca, 0xf7], 0xe3)),
+        ("keyword with a namespace", long(&[0xca, 0xdb, b'n'], 0xe3)),
+        ("symbol", long(&[0xc9, 0xdb, b'n'], 0xe3)),
+        ("URI", long(&[0xc5], 0xe3)),
+        ("regex", long(&[0xc4], 0xe3)),
+        ("text", long(&[], 0xe3)),
+        ("bytes", long(&[], 0xd9)),
+        ("integer", long(&[0xc6], 0xd9)),
+        ("decimal", decimal),
+        ("ratio", ratio),
+    ] {
+        let once = repeated(&value, 1);
+        assert!(matches!(Reader::new(&once).value(), Ok(Value::List(two)) if two.len() == 2), "{what}");
+        let often = repeated(&value, 1000);
+        let refused = Reader::new(&often).value().unwrap_err();
+        assert_eq!(refused, DecodeError::TooLarge("values of one document"), "{what}");
+    }
+}
+
+#[test]
+fn a_small_document_of_many_values_is_refused_and_a_stream_of_as_many_is_not() {
+    let numbers = |count: usize| [vec![0xed], vec![7; count], vec![0xfd]].concat();
+    assert!(Reader::new(&numbers(500_000)).value().is_ok());
+    let many = numbers(5_000_000);
+    assert_eq!(Reader::new(&many).value().unwrap_err(), DecodeError::TooLarge("values of one document"));
+    // Lists of one element each take more than their element.
+    let lists = [vec![0xed], [0xe5, 7].repeat(1_000_000), vec![0xfd]].concat();
+    assert_eq!(Reader::new(&lists).value().unwrap_err(), DecodeError::TooLarge("values of one document"));
+    let map = [b"\xc0\xe6\xca\xf7\xdbd".as_slice(), &many].concat();
+    let mut count = 0;
+    let mut reader = Reader::new(&map);
+    let rest = reader.map_with_list::<DecodeError>("d", &mut |_| {
+        count += 1;
+        Ok(())
+    });
+    assert_eq!((rest.unwrap().len(), count, reader.at_end()), (0, 5_000_000, true));
 }
