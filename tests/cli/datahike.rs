@@ -9,7 +9,8 @@ fn a_store_is_backed_up_and_its_branches_restored() {
     let world = World::new();
     unpack(&world, "store-bf8");
     let summary = world.summary(&["backup", "datahike:store-bf8"]);
-    assert_eq!(summary["source"], "datahike:store-bf8");
+    let place = format!("datahike:{}", world.path("store-bf8").display());
+    assert_eq!(summary["source"], place.as_str(), "the same from whatever directory");
     let snapshot = &world.document(&["snapshots"])[0];
     assert_eq!(snapshot["id"], summary["snapshot_id"]);
     let restored = world.summary(&["restore", "latest", "--to", "datoms:main.edn", "--current"]);

@@ -48,7 +48,7 @@ fn a_database_moves_into_every_home_and_out_of_it_again() {
     for place in places() {
         let there = format!("datahike:{}", place.location);
         let (source, back) = (format!("source-{}", place.kind), format!("datahike:back-{}", place.kind));
-        let from = format!("datahike:{source}");
+        let from = format!("datahike:{}", world.0.path().join(&source).display());
         becomes(&source, "536870930");
         world.ok(&["migrate", &from, &there, "--once"]);
         for t in ["536870933", "536870942"] {
