@@ -2,9 +2,7 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
-
-use super::shelf::{Content, Reference, Shelf, spell};
+use super::shelf::{Content, Fetched, Reference, Shelf, spell};
 use super::trouble::Trouble;
 use crate::datahike::{NodeKey, Stamp};
 use crate::record::datom::Digest;
@@ -23,7 +21,7 @@ pub(super) struct ReadLeaf {
 pub(super) struct LeafReader<'a> {
     shelf: &'a Shelf,
     rest: VecDeque<Reference>,
-    fetched: VecDeque<(Reference, Option<(Stamp, Bytes)>)>,
+    fetched: VecDeque<Fetched>,
 }
 
 impl<'a> LeafReader<'a> {

@@ -169,8 +169,6 @@ fn disorder() -> Trouble {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
     use std::collections::BTreeSet;
 
     use proptest::prelude::*;

@@ -60,6 +60,9 @@ pub struct ReadStats {
     pub shared_nodes: u64,
 }
 
+/// A node with its blob and the stamp of that, unless it is gone.
+pub(super) type Fetched = (Reference, Option<(Stamp, Bytes)>);
+
 /// Reads nodes of a store.
 pub(super) struct Shelf {
     store: Store,
@@ -124,10 +127,7 @@ impl Shelf {
     }
 
     /// The next of these nodes as stored now, as many as may be in memory together.
-    pub(super) fn fetch_next(
-        &self,
-        rest: &mut VecDeque<Reference>,
-    ) -> Result<Vec<(Reference, Option<(Stamp, Bytes)>)>> {
+    pub(super) fn fetch_next(&self, rest: &mut VecDeque<Reference>) -> Result<Vec<Fetched>> {
         let count = self.lock().at_once.clamp(1, LEAVES_AT_ONCE).min(rest.len());
         let batch: Vec<_> = rest.drain(..count).collect();
         let blobs = self.fetch(&batch)?;
